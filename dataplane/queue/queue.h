@@ -1,0 +1,63 @@
+/*
+ * queue.h: accepted mail that waits for delivery. One struct queue a worker; an item is one message for
+ * one destination site and belongs to the worker that owns the site, so limits are exact without locks.
+ *
+ * submit: envelope + body -> one durable store commit -> items handed to their owners (also over the
+ * mesh rings). The queue keeps due order and per-site state; delivery/ claims due items and says what
+ * became of each recipient; every change of an item is a store commit before it counts.
+ */
+#ifndef VEREDUS_QUEUE_H
+#define VEREDUS_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "conf.h"
+#include "err.h"
+#include "ip.h"
+#include "pkt.h"
+#include "rand.h"
+#include "stat.h"
+#include "store.h"
+
+struct queue;
+
+/* Where a site's mail goes. In the first form a static route: address and port. */
+struct queue_site_key {
+	struct ip_addr host;
+	uint16_t port;
+};
+
+/* A recipient as the SMTP session resolved it at RCPT time (directory.h). */
+struct queue_rcpt {
+	struct span addr;   /* as given, "local@domain" */
+	bool local;
+	uint64_t acct;      /* local */
+	struct queue_site_key site; /* not local */
+};
+
+struct queue_envelope {
+	struct span from;   /* without <>; empty = null reverse path */
+	uint64_t accepted_us; /* wall clock */
+	struct span session; /* for logs: id of the session that took it */
+	bool body_8bit;
+	const struct queue_rcpt *rcpt;
+	unsigned n_rcpt;
+};
+
+struct queue *queue_create(const struct conf *c, unsigned worker, unsigned n_workers, struct store_core *store,
+			   struct pkt_pool *pool, struct stat *stat, struct rnd *rnd);
+void queue_destroy(struct queue **q);
+/* Connects the queues of all workers (mesh rings). Once, before the workers run. */
+void queue_join(struct queue **all, unsigned n);
+
+/* Fills op (verb COMMIT; op->blob set; op->body = the last part; earlier parts went by STORE_BODY) with the
+ * blob, local deliveries (INBOX) and queue items, and marks it op->submit. body: a view of all the bytes
+ * if they are still in memory (references are added, so that delivery need not read them back), or NULL.
+ * The caller then calls store_submit. */
+void queue_submit(struct queue *q, struct store_op *op, const struct queue_envelope *e, uint32_t relay_off,
+		  uint32_t blob_flags, const struct slices *body);
+/* The loop calls it for every completed op with op->submit set, before the session sees it, also when the
+ * session is gone: on success the items go to their owners. */
+void queue_submitted(struct queue *q, struct store_op *op);
+
+#endif
