@@ -57,7 +57,8 @@ void queue_join(struct queue **all, unsigned n);
 void queue_submit(struct queue *q, struct store_op *op, const struct queue_envelope *e, uint32_t relay_off,
 		  uint32_t blob_flags, const struct slices *body);
 /* The loop calls it for every completed op with op->submit set, before the session sees it, also when the
- * session is gone: on success the items go to their owners. */
+ * session is gone: on success the items go to their owners. Also takes the commits that delivery/ makes through this folder;
+ * an op without an owner session (owner UINT32_MAX) is freed here. */
 void queue_submitted(struct queue *q, struct store_op *op);
 
 #endif

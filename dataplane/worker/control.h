@@ -1,0 +1,77 @@
+/*
+ * control.h: the one door from control/ into the data plane. The control thread starts it, reads its
+ * counters in place, and asks for changes; every call is made by the control thread, and those that
+ * change something wait (bounded) until it is durable.
+ *
+ * Ownership: strings handed out in rows are valid during the callback only.
+ */
+#ifndef VEREDUS_CONTROL_H
+#define VEREDUS_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "conf.h"
+#include "err.h"
+#include "span.h"
+#include "stat.h"
+
+struct veredus;
+
+/* EAL, ports, store recovery, workers, listeners. c lives until veredus_stop. On error: *why is one line for the operator and everything
+ * begun is undone. */
+enum err veredus_start(struct veredus **out, const struct conf *c, char *why, size_t why_size);
+/* 421/BYE to sessions, at most grace_ms for them to leave, then the store is flushed and closed. */
+void veredus_stop(struct veredus **v, unsigned grace_ms);
+/* To be called about every 100 ms by the control thread: RCU reclaim, housekeeping. False when the data
+ * plane cannot go on (a storage fault): *why says it once. */
+bool veredus_tick(struct veredus *v);
+
+/* Sum over all cores. */
+uint64_t veredus_stat(const struct veredus *v, enum stat_id id);
+
+struct veredus_gauge {
+	const char *name, *help;
+	uint64_t value;
+};
+/* Values that go up and down, and the storage thread's figures: "tcp_conns", "tcp_time_wait", "tcp_conn_bytes",
+ * "sessions_smtp", "sessions_pop3", "sessions_imap", "sessions_out", "session_bytes_smtp" ..., "packets_free", "packets_all", "queue_items",
+ * "queue_recipients", "store_*" of struct store_stats, "uptime_s", "workers". Returns the count; at most max. */
+unsigned veredus_gauges(const struct veredus *v, struct veredus_gauge *out, unsigned max);
+
+/* ---- mailboxes (accounts). name: user@domain; the domain must be a local one. ---- */
+/* ERR_EXISTS, ERR_NOT_FOUND, ERR_SYNTAX (bad address or password), ERR_DENIED (domain not local), ERR_NO_SPACE, ERR_IO, ERR_TIMEOUT. */
+enum err veredus_mailbox_add(struct veredus *v, struct span name, struct span password);
+enum err veredus_mailbox_passwd(struct veredus *v, struct span name, struct span password);
+enum err veredus_mailbox_remove(struct veredus *v, struct span name);
+struct veredus_mailbox_row {
+	const char *name;
+	uint64_t id, messages, bytes;
+	unsigned folders;
+};
+enum err veredus_mailbox_list(struct veredus *v, void (*fn)(void *arg, const struct veredus_mailbox_row *), void *arg);
+
+/* ---- the queue ---- */
+struct veredus_queue_filter {
+	uint64_t id;            /* 0 = any; the item's id */
+	struct span from, rcpt; /* empty = any; exact, or "*@domain" */
+	struct span site;       /* "host:port" or empty */
+	bool all;               /* must be set when nothing else is, for retry and remove */
+};
+struct veredus_queue_row {
+	uint64_t id, size;
+	const char *from, *site;
+	const char *const *rcpt;   /* still to deliver */
+	unsigned n_rcpt, tries;
+	uint64_t accepted_us, due_us, expire_us; /* wall clock */
+	const char *last;       /* last reply or error; "" */
+	bool active;            /* being delivered now */
+};
+enum err veredus_queue_list(struct veredus *v, const struct veredus_queue_filter *f, unsigned limit,
+			    void (*fn)(void *arg, const struct veredus_queue_row *), void *arg);
+/* Due now; *n: items concerned. */
+enum err veredus_queue_retry(struct veredus *v, const struct veredus_queue_filter *f, uint64_t *n);
+/* Removed without a bounce; items being delivered are let be. */
+enum err veredus_queue_remove(struct veredus *v, const struct veredus_queue_filter *f, uint64_t *n);
+
+#endif
