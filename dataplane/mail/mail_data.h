@@ -33,8 +33,8 @@ struct mail_run {
 struct mail_data_scan {
 	uint32_t state;        /* private */
 	uint32_t flags;        /* MAIL_DATA_* so far */
-	uint32_t line_len;     /* private: of the line under way */
-	uint32_t line_len_max; /* bytes of the longest line of the content, its CRLF included */
+	uint64_t line_len;     /* private: of the line under way */
+	uint64_t line_len_max; /* bytes of the longest line of the content, its CRLF included */
 	uint64_t lines;        /* CRLFs in the content */
 	uint64_t size;         /* bytes of the content */
 };
@@ -53,7 +53,7 @@ struct mail_data_step {
 void mail_data_scan_init(struct mail_data_scan *s);
 /*
  * Reads one chunk (len <= UINT32_MAX). runs[0..n_runs) are the parts of it that are content, in order, none empty.
- * Call again with the rest when consumed < len and !end. runs_max >= 2.
+ * Call again with the rest when consumed < len and !end. runs_max >= 1.
  */
 struct mail_data_step mail_data_scan(struct mail_data_scan *s, const uint8_t *p, size_t len,
 				     struct mail_run *runs, size_t runs_max);
