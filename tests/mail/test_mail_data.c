@@ -3,6 +3,7 @@
  * whole text at once; every text over {CR,LF,NUL,'.','a'} up to length 7, cut everywhere, at and across the
  * blocks that the fast path works in.
  */
+#include <stdio.h>
 #include <criterion/criterion.h>
 #include "mail_data.h"
 
