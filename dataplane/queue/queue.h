@@ -15,6 +15,7 @@
 #include "err.h"
 #include "ip.h"
 #include "pkt.h"
+#include "queue_row.h"
 #include "rand.h"
 #include "stat.h"
 #include "store.h"
@@ -60,5 +61,18 @@ void queue_submit(struct queue *q, struct store_op *op, const struct queue_envel
  * session is gone: on success the items go to their owners. Also takes the commits that delivery/ makes through this folder;
  * an op without an owner session (owner UINT32_MAX) is freed here. */
 void queue_submitted(struct queue *q, struct store_op *op);
+
+/* ---- for operators, run on the owner's worker ---- */
+/* Calls fn for at most limit items that match; returns how many. Strings in rows are valid during the call. */
+unsigned queue_list(struct queue *q, const struct queue_filter *f, unsigned limit,
+		    void (*fn)(void *arg, const struct queue_row *), void *arg);
+/* Makes matching items due now; returns how many. */
+unsigned queue_retry(struct queue *q, const struct queue_filter *f);
+/* Removes matching items that are not being delivered (store commits are submitted); returns how many. */
+unsigned queue_remove(struct queue *q, const struct queue_filter *f);
+void queue_counts(const struct queue *q, uint64_t *items, uint64_t *recipients);
+/* Takes a page of the store's items at start-up (struct store_op of QSCAN, completed): keeps those whose
+ * site this worker owns. */
+void queue_load(struct queue *q, const struct store_qitem *items, unsigned n);
 
 #endif

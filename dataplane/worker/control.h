@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include "conf.h"
 #include "err.h"
+#include "queue_row.h"
 #include "span.h"
 #include "stat.h"
 
@@ -52,26 +53,11 @@ struct veredus_mailbox_row {
 enum err veredus_mailbox_list(struct veredus *v, void (*fn)(void *arg, const struct veredus_mailbox_row *), void *arg);
 
 /* ---- the queue ---- */
-struct veredus_queue_filter {
-	uint64_t id;            /* 0 = any; the item's id */
-	struct span from, rcpt; /* empty = any; exact, or "*@domain" */
-	struct span site;       /* "host:port" or empty */
-	bool all;               /* must be set when nothing else is, for retry and remove */
-};
-struct veredus_queue_row {
-	uint64_t id, size;
-	const char *from, *site;
-	const char *const *rcpt;   /* still to deliver */
-	unsigned n_rcpt, tries;
-	uint64_t accepted_us, due_us, expire_us; /* wall clock */
-	const char *last;       /* last reply or error; "" */
-	bool active;            /* being delivered now */
-};
-enum err veredus_queue_list(struct veredus *v, const struct veredus_queue_filter *f, unsigned limit,
-			    void (*fn)(void *arg, const struct veredus_queue_row *), void *arg);
+enum err veredus_queue_list(struct veredus *v, const struct queue_filter *f, unsigned limit,
+			    void (*fn)(void *arg, const struct queue_row *), void *arg);
 /* Due now; *n: items concerned. */
-enum err veredus_queue_retry(struct veredus *v, const struct veredus_queue_filter *f, uint64_t *n);
+enum err veredus_queue_retry(struct veredus *v, const struct queue_filter *f, uint64_t *n);
 /* Removed without a bounce; items being delivered are let be. */
-enum err veredus_queue_remove(struct veredus *v, const struct veredus_queue_filter *f, uint64_t *n);
+enum err veredus_queue_remove(struct veredus *v, const struct queue_filter *f, uint64_t *n);
 
 #endif
