@@ -36,7 +36,7 @@ static inline struct span span_from(struct span s, size_t off)
 {
 	if (off > s.len)
 		off = s.len;
-	return span_of(s.p + off, s.len - off);
+	return off ? span_of(s.p + off, s.len - off) : s; /* NULL + 0 is undefined */
 }
 
 /* At most len bytes from the front. */
