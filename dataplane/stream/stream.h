@@ -20,7 +20,8 @@ struct stream {
 	struct slices rx, tx;
 	struct pkt_pool *pool;
 	uint8_t *line;        /* copy of a line that lies in several slices; held only while needed */
-	uint32_t line_cap;
+	uint32_t line_len;    /* of the line last returned, with its end */
+	uint32_t scanned;     /* unread bytes known to hold no LF */
 	uint32_t consumed;    /* bytes consumed since stream_taken: the TCP window opens by these */
 	bool rx_eof;          /* peer sends no more after rx */
 	bool tx_close;        /* close after tx */
@@ -39,7 +40,8 @@ static inline uint64_t stream_readable(const struct stream *s)
 /* The first contiguous run of unread bytes (empty if none). */
 struct span stream_peek(const struct stream *s);
 /* The next line without its end. OK: *line; consume with stream_line_done. MORE: no full line yet.
- * TOO_LONG: more than max bytes without LF (nothing consumed: the caller decides, see stream_skip_line).
+ * TOO_LONG: the line, with its end, has more than max bytes (nothing consumed: the caller decides, see
+ * stream_skip_line). NO_MEMORY: no memory for a line that lies in several packets.
  * Lines end with CRLF; a bare LF also ends a command line but *bare_lf is set (bare_lf may be NULL). */
 enum err stream_line(struct stream *s, uint32_t max, struct span *line, bool *bare_lf);
 void stream_line_done(struct stream *s); /* consumes the line last returned and its end */
