@@ -3,7 +3,7 @@
  *
  * Invariant: nothing that came from a peer (addresses, ids, replies, host names) can begin a line of the report: control
  * bytes in any field become spaces, fields are cut at a bound, long ones are folded; the copy of the original's header
- * is taken only up to its end and is capped, and the boundary cannot occur in it.
+ * is taken only up to its end and is capped, and no line of it can be the boundary. What is not ASCII becomes "?".
  */
 #ifndef VEREDUS_MAIL_DSN_H
 #define VEREDUS_MAIL_DSN_H
@@ -46,7 +46,7 @@ struct mail_dsn {
 };
 #define MAIL_DSN_HEADER_MAX 8192 /* of the original, in bytes */
 
-/* Appends the whole message, CRLF lines, <= 998 bytes each, ASCII only unless the original's header is not. */
+/* Appends the whole message: CRLF lines of at most 998 bytes, ASCII only. */
 void mail_dsn_write(struct buf *b, const struct mail_dsn *d);
 
 #endif

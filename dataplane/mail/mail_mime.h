@@ -17,7 +17,7 @@
 #define MAIL_DEPTH_MAX    100
 #define MAIL_PART_MAX     10000
 #define MAIL_PARAM_MAX    64    /* per Content-Type or Content-Disposition; the rest is left out */
-#define MAIL_BOUNDARY_MAX 200   /* RFC 2046 says 70 */
+#define MAIL_BOUNDARY_MAX 200   /* RFC 2046 says 70; a longer one delimits nothing */
 #define MAIL_PART_NONE    UINT32_MAX
 
 /* name=value; quotes, backslashes, folding and comments taken off. RFC 2231 names (x*0*) and values stay raw. */
@@ -33,7 +33,7 @@ struct mail_params {
 enum mail_part_kind {
 	MAIL_PART_LEAF,
 	MAIL_PART_MULTI,   /* multipart/x: the children are its body parts */
-	MAIL_PART_MESSAGE, /* message/rfc822 or message/global: one child, the inner message */
+	MAIL_PART_MESSAGE, /* message/rfc822: one child, the inner message */
 };
 
 struct mail_part {
