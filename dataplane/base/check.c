@@ -5,7 +5,6 @@
 
 void check_failed(const char *file, int line, const char *what)
 {
-	fflush(stdout);
 	fprintf(stderr, "%s:%d: CHECK failed: %s\n", file, line, what);
 	abort();
 }

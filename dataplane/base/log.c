@@ -39,14 +39,16 @@ void log_set_level(enum log_level max)
 	atomic_store_explicit(&level_max, (int)max, memory_order_relaxed);
 }
 
-/* Byte i of a line of len: C0, DEL, or a C1 control in UTF-8 (a terminal may take 0xc2 0x9b as CSI). */
-static bool is_control(const char *line, size_t i, size_t len)
+/* C0 and DEL, and the C1 controls in UTF-8 (a terminal takes 0xc2 0x9b as CSI), become '?'. */
+static void clean(char *p, size_t len)
 {
-	uint8_t c = (uint8_t)line[i];
-
-	if (c == 0xc2 && i + 1 < len)
-		return (uint8_t)(line[i + 1] & 0xe0) == 0x80;
-	return c < 0x20 || c == 0x7f;
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = (uint8_t)p[i];
+		if (c == 0xc2 && i + 1 < len && ((uint8_t)p[i + 1] & 0xe0) == 0x80)
+			p[i] = p[i + 1] = '?';
+		else if (c < 0x20 || c == 0x7f)
+			p[i] = '?';
+	}
 }
 
 static void emit(enum log_level level, const char *fmt, va_list ap)
@@ -67,10 +69,7 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
 		len += (size_t)n;
 	if (len > sizeof(line) - 1)
 		len = sizeof(line) - 1; /* cut; the last byte is for the newline */
-	for (size_t i = text; i < len; i++) {
-		if (is_control(line, i, len))
-			line[i] = '?';
-	}
+	clean(line + text, len - text);
 	line[len++] = '\n';
 	while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
 		;

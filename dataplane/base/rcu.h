@@ -15,7 +15,7 @@ void rcu_reader_online(struct rcu *r, unsigned id);
 void rcu_reader_offline(struct rcu *r, unsigned id);
 /* By reader id, once per turn, when it holds no pointer obtained under the RCU. */
 void rcu_quiescent(struct rcu *r, unsigned id);
-/* By any one thread at a time per caller id... the list is locked: free_fn(p) runs in a later rcu_reclaim. */
+/* From any thread, after p was unpublished: free_fn(p) runs in a later rcu_reclaim and may defer more. */
 void rcu_defer(struct rcu *r, void (*free_fn)(void *), void *p);
 /* Frees what no reader can see any more; returns how many are left. Never blocks. */
 unsigned rcu_reclaim(struct rcu *r);

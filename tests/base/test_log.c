@@ -75,8 +75,7 @@ Test(log, control_bytes_and_length)
 	log_info("%s!", longer);
 	char *s = stop();
 	cr_expect_eq(count(s, "\n"), 2);
-	cr_expect(strstr(s, "a??2026 E forged?[2J????\xc3\xa4" "b\n") || strstr(s, "a??2026 E forged?[2J???\x9b\xc3\xa4" "b\n"),
-		  "%s", s);
+	cr_expect(strstr(s, "a??2026 E forged?[2J????\xc3\xa4" "b\n"), "%s", s);
 	cr_expect(strlen(s) < 4096 && s[strlen(s) - 2] == 'x');
 }
 
