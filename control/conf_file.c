@@ -356,7 +356,7 @@ static cfg_t *make_grammar(void)
 		if (s->name[0] == '\0')
 			continue;
 		(void)add_keys(keys[i], s->name);
-		cfg_flag_t flags = CFGF_NODEFAULT;
+		cfg_flag_t flags = s->many ? CFGF_NODEFAULT : CFGF_NONE;
 		if (s->many)
 			flags |= CFGF_MULTI;
 		if (s->titled)

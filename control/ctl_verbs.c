@@ -4,6 +4,7 @@
  */
 #include "ctl_verbs.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
