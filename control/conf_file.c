@@ -31,7 +31,10 @@ struct reading {
 	cfg_t *cfg;
 	char *why;
 	size_t why_size;
-	cfg_opt_t *seen[512]; /* scalars that were set: setting one again is an error */
+	struct seen {
+		cfg_opt_t *opt;
+		unsigned size, calls;
+	} seen[4096]; /* keys that were set: setting one again is an error */
 	unsigned n_seen;
 	bool failed;
 };
@@ -77,13 +80,22 @@ static const char *section_name(cfg_t *cfg)
 	return cfg == reading_now->cfg ? "" : cfg_name(cfg);
 }
 
-static bool set_before(struct reading *r, cfg_opt_t *opt)
+/* A list is checked after each value and once more at its end, so its size never falls and a list of one
+ * is seen twice, unless it is set again. */
+static bool set_before(struct reading *r, cfg_opt_t *opt, bool list)
 {
-	for (unsigned i = 0; i < r->n_seen; i++)
-		if (r->seen[i] == opt)
-			return true;
+	unsigned size = cfg_opt_size(opt);
+	for (unsigned i = 0; i < r->n_seen; i++) {
+		struct seen *s = &r->seen[i];
+		if (s->opt != opt)
+			continue;
+		bool again = !list || size < s->size || (size == 1 && s->calls == 2);
+		s->size = size;
+		s->calls++;
+		return again;
+	}
 	if (r->n_seen < ARRAY_LEN(r->seen))
-		r->seen[r->n_seen++] = opt;
+		r->seen[r->n_seen++] = (struct seen){opt, size, 1};
 	return false;
 }
 
@@ -92,7 +104,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 	struct reading *r = reading_now;
 	const struct schema_row *row = row_of(section_name(cfg), opt->name);
 	CHECK(row != NULL);
-	if (!row->list && set_before(r, opt)) {
+	if (set_before(r, opt, row->list)) {
 		cfg_error(cfg, "%s is set twice", opt->name);
 		return -1;
 	}
@@ -255,7 +267,8 @@ static void read_listens(struct reading *r)
 				bad(r, sec, "listen: %s is no address of any port", addr);
 		}
 		for (unsigned k = 0; k < i; k++)
-			if (c->listen[k].port == l->port && ip_eq(&c->listen[k].addr, &l->addr))
+			if (c->listen[k].port == l->port && (ip_is_any(&l->addr) || ip_is_any(&c->listen[k].addr) ||
+							     ip_eq(&c->listen[k].addr, &l->addr)))
 				bad(r, sec, "listen: port %u is taken by another listen section", l->port);
 	}
 }
@@ -378,6 +391,43 @@ static cfg_t *make_grammar(void)
 	return cfg;
 }
 
+/* libconfuse takes the end of a file for the end of every open section; we do not. Line of the first brace
+ * that is not closed, 0 if none or if the file cannot be read (reported elsewhere). */
+static int unclosed_brace(const char *file)
+{
+	enum { PLAIN, STRING, QUOTED, LINE, BLOCK } in = PLAIN;
+	int line = 1, depth = 0, opened[8] = {0}, c, last = 0;
+	FILE *f = fopen(file, "re");
+	if (f == NULL)
+		return 0;
+	for (; (c = getc(f)) != EOF; last = c) {
+		line += c == '\n';
+		bool escaped = last == '\\';
+		if (in == LINE) {
+			in = c == '\n' ? PLAIN : LINE;
+		} else if (in == BLOCK) {
+			in = last == '*' && c == '/' ? PLAIN : BLOCK;
+		} else if (in == STRING || in == QUOTED) {
+			if (!escaped && c == (in == STRING ? '"' : '\''))
+				in = PLAIN;
+		} else if (c == '#' || (last == '/' && c == '/')) {
+			in = LINE;
+		} else if (last == '/' && c == '*') {
+			in = BLOCK;
+		} else if (c == '"' || c == '\'') {
+			in = c == '"' ? STRING : QUOTED;
+		} else if (c == '{') {
+			if (depth < (int)ARRAY_LEN(opened))
+				opened[depth] = line;
+			depth++;
+		} else if (c == '}' && depth > 0) {
+			depth--;
+		}
+	}
+	(void)fclose(f);
+	return depth > 0 ? opened[0] : 0;
+}
+
 enum err conf_read(const char *file, struct conf **out, char *why, size_t why_size)
 {
 	*out = NULL;
@@ -394,6 +444,11 @@ enum err conf_read(const char *file, struct conf **out, char *why, size_t why_si
 		bad(&r, NULL, "cannot be read");
 	else if (result != CFG_SUCCESS)
 		bad(&r, NULL, "is not valid");
+	int brace = unclosed_brace(file);
+	if (!r.failed && brace != 0) {
+		r.failed = true;
+		(void)snprintf(why, why_size, "%s:%d: { without }", file, brace);
+	}
 	if (!r.failed) {
 		read_top(&r);
 		read_ports(&r);
