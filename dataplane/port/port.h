@@ -38,7 +38,7 @@ struct port_info {
 
 /* What port_send must know of a packet to finish it. Lives in the packet's metadata (pkt_inline.h). */
 struct port_tx_meta {
-	uint16_t l2_len, l3_len, l4_len;
+	uint16_t l2_len, l3_len, l4_len; /* l3_len 0: not IP, sent as it stands */
 	bool ip6, tcp;         /* L4 checksum wanted over pseudo-header for TCP, else UDP/none by proto */
 	uint8_t proto;         /* 6, 17, 58; 0 = leave L4 alone */
 	uint16_t tso_mss;      /* != 0: payload may exceed the MTU, cut into segments of this size */
@@ -73,5 +73,11 @@ void port_flush(struct port_core *pc);
  * The same function serves RSS set-up, software steering and the choice of local ports. */
 unsigned port_flow_owner(const struct port *p, const struct ip_addr *src, const struct ip_addr *dst,
 			 uint16_t src_port, uint16_t dst_port);
+
+#ifdef VEREDUS_PORT_TEST
+/* Without a device, for unit tests (port_test_dep): a finished frame goes to out, which takes it. */
+struct port *port_test_open(const struct port_info *info, unsigned index, struct pkt_pool *pool,
+			    void (*out)(void *arg, unsigned port, struct pkt *p), void *arg);
+#endif
 
 #endif
