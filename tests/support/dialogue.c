@@ -19,6 +19,7 @@ struct play {
 	struct buf in;       /* gathered from C: lines */
 	struct buf message;  /* gathered from M: lines */
 	bool failed;
+	bool skipped;        /* this file is not meant for this cut */
 };
 
 static void fail(struct play *p, const char *what, struct span want, struct span got)
@@ -38,6 +39,18 @@ static int hex(uint8_t c)
 
 #define WILD 0x01 /* stands for \* in an unescaped expectation */
 
+/* Offset of the brace that closes the first one, or -1. */
+static ptrdiff_t brace_end(struct span s)
+{
+	int depth = 0;
+	for (size_t i = 0; i < s.len; i++) {
+		depth += s.p[i] == '{';
+		if (s.p[i] == '}' && --depth == 0)
+			return (ptrdiff_t)i;
+	}
+	return -1;
+}
+
 /* Escapes: \r \n \t \0 \\ \xHH \* and \{N*text}. */
 static void unescape(struct play *p, struct span s, struct buf *out)
 {
@@ -55,7 +68,7 @@ static void unescape(struct play *p, struct span s, struct buf *out)
 			buf_add_u8(out, (uint8_t)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2])));
 			i += 2;
 		} else if (c == '{') {
-			ptrdiff_t end = span_find(span_from(s, i), '}');
+			ptrdiff_t end = brace_end(span_from(s, i));
 			struct span in = span_head(span_from(s, i + 1), end > 0 ? (size_t)end - 1 : 0);
 			ptrdiff_t star = span_find(in, '*');
 			uint64_t n;
@@ -361,6 +374,12 @@ static void d_alive(struct play *p, struct word *w)
 		fail(p, "connection is closed", SPAN("open"), SPAN("closed"));
 }
 
+/* @only whole: what is tested is that bytes come together. */
+static void d_only(struct play *p, struct word *w)
+{
+	p->skipped = p->cut != DIALOGUE_WHOLE;
+}
+
 static void d_shutdown(struct play *p, struct word *w)
 {
 	harness_shutdown(&p->h);
@@ -391,7 +410,7 @@ static const struct directive {
 	{"expunge", true, d_expunge}, {"stored", true, d_stored},   {"queued", true, d_queued},
 	{"stat", true, d_stat},       {"time", false, d_time},      {"peer", false, d_peer},
 	{"drop", true, d_drop},       {"eof", false, d_eof},        {"closed", true, d_closed},
-	{"alive", true, d_alive},     {"shutdown", false, d_shutdown},
+	{"alive", true, d_alive},     {"only", true, d_only},           {"shutdown", false, d_shutdown},
 };
 
 static void directive(struct play *p, struct span s)
@@ -473,14 +492,14 @@ bool dialogue_play(const struct proto *proto, struct span text, enum dialogue_cu
 	rnd_seed(&p.h.rnd, seed);
 	buf_init(&p.in);
 	buf_init(&p.message);
-	while (text.len && !p.failed) {
+	while (text.len && !p.failed && !p.skipped) {
 		ptrdiff_t lf = span_find(text, '\n');
 		struct span line = span_head(text, lf < 0 ? text.len : (size_t)lf);
 		text = span_from(text, line.len + 1);
 		p.line++;
 		play_line(&p, line);
 	}
-	if (!p.failed) {
+	if (!p.failed && !p.skipped) {
 		say(&p);
 		expect_silence(&p);
 	}

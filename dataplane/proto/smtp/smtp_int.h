@@ -1,0 +1,108 @@
+/*
+ * smtp_int.h: what the files of the SMTP server share.
+ *
+ * A session at rest holds its struct and, after HELO, a copy of the client's name; the transaction lives in
+ * the session's arena from MAIL to the commit, and nothing of it outlives that.
+ */
+#ifndef VEREDUS_SMTP_INT_H
+#define VEREDUS_SMTP_INT_H
+
+#include <assert.h>
+#include "mail_data.h"
+#include "proto.h"
+
+enum smtp_state {
+	SMTP_GREETING, /* 220 has not left yet: the client may not speak */
+	SMTP_START,    /* waits for HELO or EHLO */
+	SMTP_READY,
+	SMTP_MAIL,     /* a sender, no recipient */
+	SMTP_RCPT,     /* at least one recipient */
+	SMTP_DATA,     /* reads the message */
+	SMTP_COMMIT,   /* the store has it; later commands wait */
+	SMTP_CLOSING,  /* nothing is read any more */
+	SMTP_STATE_N
+};
+#define SMTP_IN(state) (1u << (state))
+
+/* RFC 5321 4.5.3.1.4, with CRLF; MAIL has more: SIZE (RFC 1870 3: 26), BODY (RFC 6152 2: 17). */
+#define SMTP_LINE_MAX 512
+#define SMTP_LINE_MAX_MAIL (SMTP_LINE_MAX + 26 + 17)
+#define SMTP_HELO_MAX 255
+#define SMTP_ARENA_MAX (2u << 20) /* of a transaction: some 10,000 recipients */
+
+#define SMTP_PART (256u * 1024) /* bytes of a message that are written before its end has come */
+#define SMTP_PARTS_MAX 2        /* such parts under way; then the session stops reading */
+#define SMTP_PROGRESS 512       /* bytes of DATA that push the deadline on: no dribbling for ever */
+
+/* Counts Received fields in the header as it streams by (RFC 5321 6.3). */
+struct smtp_hops {
+	uint32_t n;
+	int8_t col; /* bytes of "received:" matched at the line's beginning; -1: another line */
+	bool done;  /* the header has ended */
+};
+
+/* From MAIL to the commit. In the arena. */
+struct smtp_txn {
+	struct span from;
+	struct queue_rcpt *rcpt;
+	uint32_t *rcpt_hash;
+	uint32_t n_rcpt, rcpt_cap;
+	uint32_t n_rcpt_cmd;     /* accepted RCPT commands, with those that named someone again */
+	bool body_8bit;
+	/* DATA */
+	struct mail_data_scan scan;
+	struct slices body;      /* what came and is not with the store yet */
+	store_id blob;
+	uint64_t sent;           /* bytes given to the store as STORE_BODY */
+	uint64_t mark;           /* scan.size when the deadline was set */
+	uint32_t relay_off;
+	struct smtp_hops hops;
+	bool dirty;              /* bare CR or LF seen: from there on bytes are copied and put right */
+	bool cr;                 /* dirty: a CR is held back */
+	bool ended;              /* CRLF.CRLF seen */
+	const char *refused;     /* reply instead of 250; the rest is read and thrown away */
+};
+
+struct smtp_session {
+	struct session s; /* first */
+	struct smtp_txn *txn;
+	char *helo;       /* NULL: none yet; malloc'ed */
+	uint8_t state;    /* enum smtp_state */
+	bool esmtp;
+	bool skip_line;   /* the rest of a line that was too long */
+	uint8_t parts;    /* STORE_BODY operations under way */
+	uint16_t errors;
+	uint32_t txn_seq; /* operations of an older transaction are told by it */
+};
+
+static inline struct smtp_session *smtp_of(struct session *s)
+{
+	return (struct smtp_session *)s;
+}
+
+/* ---- smtp_server.c ---- */
+void smtp_enter(struct smtp_session *ss, enum smtp_state to);
+/* text: one or more whole lines with CRLF. A 5xx counts as an error. */
+void smtp_reply(struct smtp_session *ss, const char *text);
+void smtp_replyf(struct smtp_session *ss, const char *fmt, ...) PRINTF(2, 3);
+/* Says text and closes. */
+void smtp_bye(struct smtp_session *ss, const char *text);
+void smtp_deadline(struct smtp_session *ss);
+/* Drops the transaction and its memory. */
+void smtp_txn_end(struct smtp_session *ss);
+
+/* ---- smtp_command.c ---- */
+/* One command line without its end. */
+void smtp_command(struct smtp_session *ss, struct span line, uint32_t line_len);
+/* Is this the beginning of something that is no SMTP (TLS, HTTP)? Needs 8 bytes or a whole line to be sure. */
+bool smtp_is_foreign(struct span head);
+
+/* ---- smtp_data.c ---- */
+/* The reply to DATA and the headers of our own; enters SMTP_DATA. */
+void smtp_data_begin(struct smtp_session *ss);
+/* Reads on in SMTP_DATA; false when nothing can be done before more comes or the store answers. */
+bool smtp_data_read(struct smtp_session *ss);
+/* A STORE_BODY or STORE_COMMIT came back. */
+void smtp_data_done(struct smtp_session *ss, struct store_op *op);
+
+#endif
