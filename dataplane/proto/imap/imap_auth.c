@@ -1,0 +1,143 @@
+/*
+ * imap_auth.c: LOGIN (RFC 3501 6.2.3) and AUTHENTICATE PLAIN (6.2.2, RFC 4616, with the initial response of
+ * RFC 4959). Passwords are checked by directory/ on other threads; a wrong one is answered a second
+ * later, the third ends the session. What a password stood in is wiped.
+ */
+#include "imap_int.h"
+#include "mail_codec.h"
+
+#define SASL_LINE_MAX 12288u /* RFC 4954 4: the longest a base64 line may have to be */
+
+static void wipe(void *p, size_t len)
+{
+	memset(p, 0, len);
+	__asm__ volatile("" : : "r"(p) : "memory");
+}
+
+static void submit(struct imap *im, struct span user, struct span password)
+{
+	struct proto_env *env = im->s.env;
+	struct auth_op *op = NULL;
+
+	if (memchr(user.p ? user.p : (const uint8_t *)"", 0, user.len) == NULL)
+		op = auth_submit(env->auth, env->conf, env->store_shared, user, password, im->s.index,
+				 im->s.gen);
+	if (im->cmd.len)
+		wipe(im->cmd.p + im->tag_len, im->cmd.len - im->tag_len);
+	if (!op)
+		imap_finish(im, false, "NO [UNAVAILABLE] Cannot check that now");
+	else
+		imap_enter(im, IMAP_P_WAIT);
+}
+
+void imap_cmd_login(struct imap *im, struct imap_parser *p)
+{
+	struct span user, password;
+
+	if (!imap_parse_sp(p) || !imap_parse_astring(p, &user) || !imap_parse_sp(p) ||
+	    !imap_parse_astring(p, &password) || !imap_parse_end(p))
+		imap_bad(im, "LOGIN wants a user and a password");
+	else
+		submit(im, user, password);
+}
+
+/* authzid NUL authcid NUL password, in base64 */
+static void plain(struct imap *im, struct span b64)
+{
+	size_t cap = MAIL_B64_DEC_MAX(b64.len);
+	uint8_t *raw = arena_alloc(&im->s.arena, cap + 1);
+	ptrdiff_t len = raw ? mail_b64_decode(b64, raw, cap) : -1;
+
+	if (len < 0) {
+		imap_bad(im, "Invalid base64");
+		return;
+	}
+	struct span all = span_of(raw, (size_t)len);
+	ptrdiff_t a = span_find(all, 0);
+	struct span rest = span_from(all, (size_t)(a + 1));
+	ptrdiff_t b = a < 0 ? -1 : span_find(rest, 0);
+
+	if (b < 0) {
+		imap_bad(im, "Invalid SASL PLAIN message");
+	} else if (a > 0 && !span_ieq(span_head(all, (size_t)a), span_head(rest, (size_t)b))) {
+		imap_finish(im, false, "NO [AUTHORIZATIONFAILED] No log-in in another's name");
+	} else {
+		submit(im, span_head(rest, (size_t)b), span_from(rest, (size_t)(b + 1)));
+	}
+	wipe(raw, cap);
+}
+
+void imap_cmd_authenticate(struct imap *im, struct imap_parser *p)
+{
+	struct span mechanism;
+
+	if (!imap_parse_sp(p) || !imap_parse_atom(p, &mechanism)) {
+		imap_bad(im, "AUTHENTICATE wants a mechanism");
+	} else if (!span_ieq(mechanism, SPAN("PLAIN"))) {
+		imap_finish(im, false, "NO [CANNOT] Unknown mechanism");
+	} else if (imap_parse_sp(p)) {
+		/* "=" stands for an empty response (RFC 4959 3), which PLAIN cannot be */
+		plain(im, imap_parse_rest(p));
+	} else if (!imap_parse_end(p)) {
+		imap_bad(im, "Syntax error");
+	} else {
+		stream_str(&im->s.st, "+ \r\n");
+		imap_enter(im, IMAP_P_SASL);
+	}
+}
+
+bool imap_step_sasl(struct imap *im)
+{
+	struct span line;
+	enum err e = stream_line(&im->s.st, SASL_LINE_MAX, &line, NULL);
+
+	if (e == ERR_MORE) {
+		if (im->s.st.rx_eof)
+			imap_bye(im, "Connection ended within a command");
+		return false;
+	}
+	if (e != ERR_OK) {
+		imap_bye(im, "[TOOBIG] Line too long");
+		return false;
+	}
+	line = arena_copy(&im->s.arena, line);
+	stream_line_done(&im->s.st);
+	if (!line.p || span_eq(line, SPAN("*")))
+		imap_bad(im, "Authentication given up");
+	else
+		plain(im, line);
+	return true;
+}
+
+void imap_auth_done(struct session *s, struct auth_op *op)
+{
+	struct imap *im = (struct imap *)s;
+	bool ok = op->ok;
+	uint64_t acct = op->acct;
+
+	auth_op_free(&op);
+	if (im->phase != IMAP_P_WAIT)
+		return;
+	if (ok) {
+		stat_inc(s->env->stat, STAT_imap_logins);
+		im->acct = acct;
+		im->state = IMAP_AUTH;
+		s->deadline_us = imap_now(im) + imap_idle_us(im);
+		imap_finish(im, false, "OK [CAPABILITY %s] Logged in", imap_capabilities(im));
+	} else {
+		stat_inc(s->env->stat, STAT_auth_failed);
+		im->n_denied++;
+		s->deadline_us = imap_now(im) + IMAP_DELAY_US;
+		imap_enter(im, IMAP_P_DELAY);
+	}
+	imap_run(im);
+}
+
+void imap_auth_denied(struct imap *im)
+{
+	imap_tag_write(im);
+	stream_str(&im->s.st, "NO [AUTHENTICATIONFAILED] Wrong user or password\r\n");
+	imap_end(im);
+	if (im->n_denied >= IMAP_AUTH_TRIES)
+		imap_bye(im, "Too many failed log-ins");
+}
