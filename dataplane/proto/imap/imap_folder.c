@@ -25,8 +25,7 @@ static bool name_valid(struct span name)
 	return before != '/';
 }
 
-/* UTF-8 in the arena from what stood on the wire; .p == NULL: not a name. */
-static struct span name_decode(struct arena *a, struct span wire)
+struct span imap_name_decode(struct arena *a, struct span wire)
 {
 	size_t cap = wire.len * 3 + 1;
 	uint8_t *p = wire.len <= IMAP_NAME_MAX * 3 ? arena_alloc(a, cap) : NULL;
@@ -36,7 +35,8 @@ static struct span name_decode(struct arena *a, struct span wire)
 		return span_of(NULL, 0);
 	if (len >= 5 && span_ieq(span_of(p, 5), SPAN("INBOX")) && (len == 5 || p[5] == '/'))
 		memcpy(p, "INBOX", 5);
-	return span_of(p, (size_t)len);
+	struct span name = span_of(p, (size_t)len);
+	return name_valid(name) ? name : span_of(NULL, 0);
 }
 
 bool imap_name_read(struct imap *im, struct imap_parser *p, struct span *out)
@@ -47,8 +47,8 @@ bool imap_name_read(struct imap *im, struct imap_parser *p, struct span *out)
 		imap_bad(im, "A mailbox name is missing");
 		return false;
 	}
-	*out = name_decode(&im->s.arena, wire);
-	if (!out->p || !name_valid(*out)) {
+	*out = imap_name_decode(&im->s.arena, wire);
+	if (!out->p) {
 		imap_finish(im, false, "NO [CANNOT] Invalid mailbox name");
 		return false;
 	}
@@ -234,8 +234,8 @@ void imap_cmd_create(struct imap *im, struct imap_parser *p)
 	/* a separator at the end declares that names below will follow (RFC 3501 6.3.3) */
 	if (wire.len > 1 && wire.p[wire.len - 1] == '/')
 		wire.len--;
-	name = name_decode(&im->s.arena, wire);
-	if (!name.p || !name_valid(name)) {
+	name = imap_name_decode(&im->s.arena, wire);
+	if (!name.p) {
 		imap_finish(im, false, "NO [CANNOT] Invalid mailbox name");
 	} else if ((op = imap_op(im, STORE_COMMIT)) != NULL) {
 		store_tx_folder_create(op, im->acct, name);

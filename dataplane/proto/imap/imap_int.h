@@ -7,7 +7,7 @@
  *   LINE --literal too big---> SKIP ----n bytes---> LINE       (refuse)
  *   LINE --APPEND's literal--> APPEND --stored----> FLUSH      (imap_append.c)
  *   LINE --AUTHENTICATE------> SASL --line--------> WAIT       (imap_auth.c)
- *   LINE --IDLE--------------> IDLE --DONE--------> FLUSH      (imap_idle.c)
+ *   LINE --IDLE--------------> IDLE --DONE--------> FLUSH      (imap_idle.c; to WAIT and back for a SYNC)
  *   LINE --command complete--> WAIT  an answer of the store or of a password helper is outstanding
  *                          \-> WORK  output is made as long as there is room (FETCH, SEARCH, LIST)
  *                          \-> FLUSH untagged updates, then the tagged reply --> LINE
@@ -99,9 +99,12 @@ struct imap_msg {
 	uint32_t size;    /* of the whole message */
 	store_id blob;
 	bool head;        /* the header's end is inside */
+	bool whole;       /* all of it is asked for */
 	bool parsed;
 	struct mail_mime mime; /* in scratch */
 	struct arena scratch;
+	bool text_made;
+	struct buf text;  /* what SEARCH BODY looks at */
 };
 
 struct imap;
@@ -130,7 +133,6 @@ struct imap {
 	bool uid;         /* the command is a UID command */
 	bool op_busy;     /* APPEND: a part is on its way */
 	bool flush_all;   /* the flush may send EXPUNGE */
-	bool idle_dirty;  /* IDLE: a SYNC is outstanding */
 	uint64_t acct;
 	/* the command */
 	const struct imap_verb *verb;
@@ -140,12 +142,14 @@ struct imap {
 	const char *refused; /* reply when its text has ended, for a literal in it was refused */
 	bool refused_bad;    /*   BAD, else NO */
 	struct buf reply; /* of the tagged line, without tag */
+	struct buf out;   /* SEARCH: the untagged line in the making */
 	imap_next *next;  /* for the operation outstanding */
 	imap_folder_next *found; /* imap_folder_find */
 	struct span name; /*   the name it looks for, in the arena */
 	bool (*work)(struct imap *im); /* WORK: false when out of room */
 	imap_loaded *loaded;           /* imap_msg_load */
 	void *job;        /* the command's own things, in the arena */
+	struct store_op *job_op; /*   and an answer of the store that they look into */
 	struct imap_predict *predict;
 	struct imap_msg *msg;
 	/* the folder */
@@ -226,6 +230,8 @@ imap_command imap_cmd_create, imap_cmd_delete, imap_cmd_rename, imap_cmd_subscri
 	imap_cmd_namespace;
 /* Reads a mailbox name; *out is UTF-8, INBOX in capitals, in the arena. False after it has answered. */
 bool imap_name_read(struct imap *im, struct imap_parser *p, struct span *out);
+/* The same from its wire form; .p == NULL: not a name. */
+struct span imap_name_decode(struct arena *a, struct span wire);
 /* Looks the name (in the arena) up; next is called with ERR_OK, ERR_NOT_FOUND or the store's error. */
 void imap_folder_find(struct imap *im, struct span name, imap_folder_next *next);
 

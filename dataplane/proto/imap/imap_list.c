@@ -167,7 +167,6 @@ static bool list_work(struct imap *im)
 			return false;
 		list_one(im, job, job->by_name[job->i]);
 	}
-	imap_job_op_drop(im);
 	imap_finish_ok(im, false);
 	return true;
 }

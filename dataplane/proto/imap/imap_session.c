@@ -75,11 +75,14 @@ void imap_end(struct imap *im)
 	imap_msg_drop(im);
 	buf_fini(&im->cmd);
 	buf_fini(&im->reply);
+	buf_fini(&im->out);
 	im->tag_len = 0;
 	im->verb = NULL;
 	im->uid = false;
 	im->refused = NULL;
 	im->job = NULL;
+	if (im->job_op)
+		store_op_free(&im->job_op);
 	im->predict = NULL;
 	im->next = NULL;
 	arena_reset(&im->s.arena);
@@ -491,6 +494,7 @@ static void on_open(struct session *s)
 	arena_init(&s->arena, IMAP_ARENA_MAX);
 	buf_init(&im->cmd);
 	buf_init(&im->reply);
+	buf_init(&im->out);
 	im->state = IMAP_NEW;
 	im->phase = IMAP_P_LINE;
 	stat_inc(s->env->stat, STAT_imap_connections);
