@@ -660,7 +660,8 @@ static enum err do_deliver(struct store *s, struct store_op *op, struct reader *
 
 static enum err do_flags(struct store *s, struct store_op *op, struct reader *r, struct store_result *res)
 {
-	struct ffolder *f = folder_by_id(account_by_id(s, get_u64(r)), get_u32(r));
+	struct faccount *a = account_by_id(s, get_u64(r));
+	struct ffolder *f = folder_by_id(a, get_u32(r));
 	struct ranges g = get_ranges(r);
 	uint8_t mode = get_u8(r);
 	uint32_t flags = get_u32(r);
@@ -689,7 +690,8 @@ static enum err do_flags(struct store *s, struct store_op *op, struct reader *r,
 
 static enum err do_expunge(struct store *s, struct store_op *op, struct reader *r, struct store_result *res)
 {
-	struct ffolder *f = folder_by_id(account_by_id(s, get_u64(r)), get_u32(r));
+	struct faccount *a = account_by_id(s, get_u64(r));
+	struct ffolder *f = folder_by_id(a, get_u32(r));
 	struct ranges g = get_ranges(r);
 	bool only_deleted = get_u8(r);
 	(void)op;
