@@ -8,6 +8,7 @@
  * APPEND that is cut short leaves nothing behind. OK means durable.
  */
 #include "imap_int.h"
+#include "mail_header.h"
 
 #define PART_MAX 262144u /* bytes of a part */
 
