@@ -40,7 +40,8 @@ void pkt_pool_destroy(struct pkt_pool **pool)
 
 unsigned pkt_pool_free_n(const struct pkt_pool *pool)
 {
-	return rte_mempool_ops_get_count(pool_of(pool));
+	struct rte_mempool *mp = pool_of(pool);
+	return rte_mempool_get_ops(mp->ops_index)->get_count(mp);
 }
 
 unsigned pkt_pool_size(const struct pkt_pool *pool)
