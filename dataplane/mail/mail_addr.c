@@ -1,6 +1,7 @@
 /*
- * mail_addr.c: the path grammar of RFC 5321 section 4.1.2 and what stands behind it; see mail_addr.h.
- * One pass from left to right with a cursor; every byte is looked at a bounded number of times.
+ * mail_addr.c: the path grammar of RFC 5321 section 4.1.2 and what stands behind it; see
+ * mail_addr.h. One pass from left to right with a cursor; every byte is looked at a bounded number
+ * of times.
  */
 #include "mail_addr.h"
 #include <arpa/inet.h>
@@ -189,8 +190,10 @@ static enum err parse_mailbox(struct cursor *c, uint32_t allow, struct mail_addr
 
 static enum err check_utf8(struct mail_addr *a, uint32_t allow)
 {
-	struct span whole = a->domain.len ? span_of(a->local.p, (size_t)(a->domain.p + a->domain.len - a->local.p))
-					  : a->local;
+	struct span whole =
+		a->domain.len
+			? span_of(a->local.p, (size_t)(a->domain.p + a->domain.len - a->local.p))
+			: a->local;
 
 	for (size_t i = 0; i < whole.len; i++) {
 		if (whole.p[i] < 0x80)
@@ -304,7 +307,8 @@ enum err mail_param_next(struct span *tail, struct mail_param *out)
 
 /* ---- forms ---- */
 
-/* The content of a quoted local part into dst, if it is a Dot-string that needs no quotes; else 0. */
+/* The content of a quoted local part into dst, if it is a Dot-string that needs no quotes; else 0.
+ */
 static size_t unquote_local(struct span local, char *dst)
 {
 	struct mail_addr plain = {0};
@@ -363,5 +367,6 @@ bool mail_literal_parse(struct span s, bool *v6, uint8_t ip[16])
 	*v6 = span_istarts(in, SPAN("IPv6:"));
 	if (*v6)
 		in = span_from(in, 5);
-	return span_cstr(in, text, sizeof(text)) && inet_pton(*v6 ? AF_INET6 : AF_INET, text, ip) == 1;
+	return span_cstr(in, text, sizeof(text)) &&
+	       inet_pton(*v6 ? AF_INET6 : AF_INET, text, ip) == 1;
 }

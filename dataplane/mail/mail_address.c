@@ -1,7 +1,7 @@
 /*
  * mail_address.c: address lists in header fields (RFC 5322 3.4, and the obsolete forms of 4.4); see
- * mail_header.h. A tolerant reader: one cursor that only moves forward, so time is linear in any text; comments
- * nest by a counter, not by calls.
+ * mail_header.h. A tolerant reader: one cursor that only moves forward, so time is linear in any
+ * text; comments nest by a counter, not by calls.
  */
 #include "mail_header.h"
 #include "mail_int.h"
@@ -9,7 +9,7 @@
 struct lexer {
 	const uint8_t *p, *end;
 	struct span comment; /* inside of the last comment seen, as it stands in the text */
-	uint8_t *out;        /* where unquoted texts are written; there is room for all of them */
+	uint8_t *out;	     /* where unquoted texts are written; there is room for all of them */
 };
 
 static int peek(const struct lexer *x)
@@ -84,8 +84,8 @@ static bool is_atom(uint8_t c)
 }
 
 /*
- * Words up to a delimiter: a display name, a local part or a group name; which one is known behind it. White
- * space between words becomes one space.
+ * Words up to a delimiter: a display name, a local part or a group name; which one is known behind
+ * it. White space between words becomes one space.
  */
 static struct span words(struct lexer *x, bool *quoted)
 {
@@ -253,7 +253,8 @@ static bool address(struct lexer *x, struct mail_address *out, bool *group)
 	return true;
 }
 
-enum err mail_address_list(struct arena *a, struct span raw, size_t max, struct mail_address **out, size_t *n)
+enum err mail_address_list(struct arena *a, struct span raw, size_t max, struct mail_address **out,
+			   size_t *n)
 {
 	struct lexer x = {raw.p, raw.p + raw.len, {0}, NULL};
 	size_t room = entries_max(raw);

@@ -1,6 +1,7 @@
 /*
- * mail_charset.c: UTF-8, the charsets that become UTF-8, and encoded words (RFC 2047); see mail_codec.h.
- * The charsets are tables of ours: iconv(3) of libc loads modules from disk, which no worker may do.
+ * mail_charset.c: UTF-8, the charsets that become UTF-8, and encoded words (RFC 2047); see
+ * mail_codec.h. The charsets are tables of ours: iconv(3) of libc loads modules from disk, which no
+ * worker may do.
  */
 #include "mail_codec.h"
 #include "check.h"
@@ -90,8 +91,9 @@ static uint32_t latin1_get(uint8_t c)
 static uint32_t latin9_get(uint8_t c)
 {
 	static const uint16_t other[32] = {
-		[0xa4 - 0xa0] = 0x20ac, [0xa6 - 0xa0] = 0x160, [0xa8 - 0xa0] = 0x161, [0xb4 - 0xa0] = 0x17d,
-		[0xb8 - 0xa0] = 0x17e,	[0xbc - 0xa0] = 0x152, [0xbd - 0xa0] = 0x153, [0xbe - 0xa0] = 0x178,
+		[0xa4 - 0xa0] = 0x20ac, [0xa6 - 0xa0] = 0x160, [0xa8 - 0xa0] = 0x161,
+		[0xb4 - 0xa0] = 0x17d,	[0xb8 - 0xa0] = 0x17e, [0xbc - 0xa0] = 0x152,
+		[0xbd - 0xa0] = 0x153,	[0xbe - 0xa0] = 0x178,
 	};
 
 	return c >= 0xa0 && c < 0xc0 && other[c - 0xa0] ? other[c - 0xa0] : c;
@@ -104,7 +106,10 @@ static uint32_t windows_1252_get(uint8_t c)
 	return windows_1252[c - 0x80] ? windows_1252[c - 0x80] : REPLACEMENT;
 }
 
-#define NAME(lit) {(const uint8_t *)("" lit), sizeof(lit) - 1}
+#define NAME(lit)                                                                                  \
+	{                                                                                          \
+		(const uint8_t *)("" lit), sizeof(lit) - 1                                         \
+	}
 static const struct charset {
 	struct span name;
 	uint32_t (*get)(uint8_t c); /* NULL: UTF-8 (which US-ASCII is a part of) */
@@ -263,7 +268,8 @@ static void add_unfolded(struct buf *out, struct span in)
 
 void mail_words_decode(struct buf *out, struct span in)
 {
-	struct buf bytes; /* of neighbouring words of one charset: a character may be cut between two */
+	struct buf bytes; /* of neighbouring words of one charset: a character may be cut between
+			     two */
 	struct span charset = {0};
 	bool behind_word = false;
 	size_t gap = 0; /* with behind_word: the white space behind it begins here */

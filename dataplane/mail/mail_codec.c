@@ -1,6 +1,6 @@
 /*
- * mail_codec.c: base64, quoted-printable, xtext, modified UTF-7 and text search; see mail_codec.h. Charsets and
- * encoded words are in mail_charset.c.
+ * mail_codec.c: base64, quoted-printable, xtext, modified UTF-7 and text search; see mail_codec.h.
+ * Charsets and encoded words are in mail_charset.c.
  */
 #include "mail_codec.h"
 #include "check.h"
@@ -12,8 +12,10 @@ static const char b64_digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 
 /* Value + 1; 0 is no digit. */
 static const uint8_t b64_value[256] = {
-	['A'] = 1,  2,	3,  4,	5,  6,	7,  8,	9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
-	['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
+	['A'] = 1,  2,	3,  4,	5,  6,	7,  8,	9,  10, 11,	    12,		13,
+	14,	    15, 16, 17, 18, 19, 20, 21, 22, 23, 24,	    25,		26,
+	['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37,	    38,		39,
+	40,	    41, 42, 43, 44, 45, 46, 47, 48, 49, 50,	    51,		52,
 	['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, ['+'] = 63, ['/'] = 64,
 };
 
@@ -24,7 +26,8 @@ ptrdiff_t mail_b64_decode(struct span in, uint8_t *out, size_t out_size)
 	if (in.len % 4)
 		return -1;
 	if (in.len)
-		pad = (in.p[in.len - 1] == '=') + (in.p[in.len - 1] == '=' && in.p[in.len - 2] == '=');
+		pad = (in.p[in.len - 1] == '=') +
+		      (in.p[in.len - 1] == '=' && in.p[in.len - 2] == '=');
 	if (MAIL_B64_DEC_MAX(in.len) - pad > out_size)
 		return -1;
 	for (size_t i = 0; i < in.len; i += 4) {
@@ -121,7 +124,8 @@ static void b64_body(struct buf *out, struct span in)
 	out->len += n;
 }
 
-/* RFC 2045 6.7: soft line breaks go, spaces before a line end go, an '=' that starts no escape stays. */
+/* RFC 2045 6.7: soft line breaks go, spaces before a line end go, an '=' that starts no escape
+ * stays. */
 static void qp_body(struct buf *out, struct span in)
 {
 	uint8_t *dst = buf_reserve(out, in.len);
@@ -400,8 +404,8 @@ ptrdiff_t mail_utf8_to_utf7(struct span in, char *out, size_t out_size)
 /* ---- search ---- */
 
 /*
- * Two-way string matching (Crochemore and Perrin 1991) over folded bytes: linear, and no table to fill. A naive
- * search is quadratic for texts and needles of one repeated letter.
+ * Two-way string matching (Crochemore and Perrin 1991) over folded bytes: linear, and no table to
+ * fill. A naive search is quadratic for texts and needles of one repeated letter.
  */
 static size_t max_suffix(struct span n, bool reverse, size_t *period)
 {

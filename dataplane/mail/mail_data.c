@@ -1,10 +1,10 @@
 /*
  * mail_data.c: end of data and dot-stuffing, see mail_data.h.
  *
- * Both directions work on blocks of up to 64 bytes: bit masks say where CR, LF and '.' stand, and a block in which
- * every CR has its LF and no line begins with a dot (nearly all of them) is done with a few operations on the
- * masks. Any other block goes through the state machine byte by byte; that machine is the definition, the
- * masks only tell where it need not run.
+ * Both directions work on blocks of up to 64 bytes: bit masks say where CR, LF and '.' stand, and a
+ * block in which every CR has its LF and no line begins with a dot (nearly all of them) is done
+ * with a few operations on the masks. Any other block goes through the state machine byte by byte;
+ * that machine is the definition, the masks only tell where it need not run.
  */
 #include "mail_data.h"
 #include "check.h"
@@ -14,11 +14,11 @@
 #include "hot.h"
 
 enum {
-	SOL,    /* a line begins here: at the start, behind CRLF */
-	MID,    /* within a line */
-	CR,     /* behind a CR that is content */
-	BARE,   /* behind a bare LF (scan only) */
-	DOT,    /* behind a dot that began a line and was taken out (scan only) */
+	SOL,	/* a line begins here: at the start, behind CRLF */
+	MID,	/* within a line */
+	CR,	/* behind a CR that is content */
+	BARE,	/* behind a bare LF (scan only) */
+	DOT,	/* behind a dot that began a line and was taken out (scan only) */
 	DOT_CR, /* behind that and a CR, kept until we know better (scan only) */
 };
 
@@ -82,8 +82,8 @@ static inline void block_read(struct block *b, const uint8_t *p, size_t len)
 }
 
 /*
- * If the block, entered in state (SOL, MID or CR), has only whole CRLFs and no dot at a line's beginning: true, *crlf
- * marks the LFs and *state is the one behind the block.
+ * If the block, entered in state (SOL, MID or CR), has only whole CRLFs and no dot at a line's
+ * beginning: true, *crlf marks the LFs and *state is the one behind the block.
  */
 static inline bool block_is_plain(const struct block *b, uint32_t *state, uint64_t *crlf)
 {
@@ -159,15 +159,17 @@ struct scan_out {
 static inline void scan_emit(struct mail_data_scan *s, struct scan_out *o, size_t to)
 {
 	if (to > o->keep_from) {
-		o->runs[o->n++] = (struct mail_run){(uint32_t)o->keep_from, (uint32_t)(to - o->keep_from)};
+		o->runs[o->n++] =
+			(struct mail_run){(uint32_t)o->keep_from, (uint32_t)(to - o->keep_from)};
 		s->size += to - o->keep_from;
 	}
 	o->keep_from = to;
 }
 
-/* Bytes i..to of the chunk, one by one. Stops early at the end mark, or with runs full. Returns where. */
-static size_t scan_slow(struct mail_data_scan *s, struct scan_out *o, const uint8_t *p, size_t len, size_t i,
-			size_t to, struct mail_data_step *step)
+/* Bytes i..to of the chunk, one by one. Stops early at the end mark, or with runs full. Returns
+ * where. */
+static size_t scan_slow(struct mail_data_scan *s, struct scan_out *o, const uint8_t *p, size_t len,
+			size_t i, size_t to, struct mail_data_step *step)
 {
 	for (; i < to; i++) {
 		uint8_t c = p[i];
@@ -241,7 +243,8 @@ struct mail_data_step mail_data_scan(struct mail_data_scan *s, const uint8_t *p,
 		}
 		if (UNLIKELY(b.nul || b.high)) {
 			if (LIKELY(i == to))
-				s->flags |= (b.nul ? MAIL_DATA_NUL : 0u) | (b.high ? MAIL_DATA_8BIT : 0u);
+				s->flags |= (b.nul ? MAIL_DATA_NUL : 0u) |
+					    (b.high ? MAIL_DATA_8BIT : 0u);
 			else
 				scan_flags(s, p + to - b.n, i - (to - b.n));
 		}
@@ -313,7 +316,9 @@ full:
 
 struct span mail_stuff_end(const struct mail_stuff *s)
 {
-	return s->state == SOL ? SPAN(".\r\n") : s->state == CR ? SPAN("\n.\r\n") : SPAN("\r\n.\r\n");
+	return s->state == SOL	? SPAN(".\r\n")
+	       : s->state == CR ? SPAN("\n.\r\n")
+				: SPAN("\r\n.\r\n");
 }
 
 struct span mail_end_mark(struct span tail)

@@ -1,6 +1,7 @@
 /*
- * mail_date.c: the dates of RFC 5322 3.3 and 4.3, of IMAP (RFC 3501 9) and RFC 3339; see mail_header.h. The
- * calendar is counted here: no clock and no time zone of the machine is ever asked.
+ * mail_date.c: the dates of RFC 5322 3.3 and 4.3, of IMAP (RFC 3501 9) and RFC 3339; see
+ * mail_header.h. The calendar is counted here: no clock and no time zone of the machine is ever
+ * asked.
  */
 #include "mail_header.h"
 #include "check.h"
@@ -65,7 +66,8 @@ static bool calendar_valid(const struct calendar *c)
 
 static struct mail_date date_of(const struct calendar *c, int32_t zone_min)
 {
-	int64_t s = days_of(c->year, c->month, c->day) * 86400 + c->hour * 3600 + c->min * 60 + c->sec;
+	int64_t s =
+		days_of(c->year, c->month, c->day) * 86400 + c->hour * 3600 + c->min * 60 + c->sec;
 
 	return (struct mail_date){s - zone_min * 60, zone_min};
 }
@@ -241,7 +243,8 @@ static struct cursor unquoted(struct span s)
 static bool imap_date(struct cursor *c, struct calendar *cal)
 {
 	skip_byte(c, ' ');
-	if (!number(c, 1, 2, &cal->day) || !skip_byte(c, '-') || !month(c, &cal->month) || !skip_byte(c, '-'))
+	if (!number(c, 1, 2, &cal->day) || !skip_byte(c, '-') || !month(c, &cal->month) ||
+	    !skip_byte(c, '-'))
 		return false;
 	if (!number(c, 4, 4, &cal->hour))
 		return false;
@@ -257,10 +260,11 @@ enum err mail_date_internal_parse(struct span s, struct mail_date *out)
 	int32_t zone_min;
 
 	*out = (struct mail_date){0};
-	if (!imap_date(&c, &cal) || !skip_byte(&c, ' ') || !number(&c, 2, 2, &cal.hour) || !skip_byte(&c, ':') ||
-	    !number(&c, 2, 2, &cal.min) || !skip_byte(&c, ':') || !number(&c, 2, 2, &cal.sec) ||
-	    !skip_byte(&c, ' ') || (peek(&c) != '+' && peek(&c) != '-') || !zone(&c, &zone_min) ||
-	    c.p != c.end || !calendar_valid(&cal))
+	if (!imap_date(&c, &cal) || !skip_byte(&c, ' ') || !number(&c, 2, 2, &cal.hour) ||
+	    !skip_byte(&c, ':') || !number(&c, 2, 2, &cal.min) || !skip_byte(&c, ':') ||
+	    !number(&c, 2, 2, &cal.sec) || !skip_byte(&c, ' ') ||
+	    (peek(&c) != '+' && peek(&c) != '-') || !zone(&c, &zone_min) || c.p != c.end ||
+	    !calendar_valid(&cal))
 		return ERR_SYNTAX;
 	*out = date_of(&cal, zone_min);
 	return ERR_OK;
@@ -400,7 +404,8 @@ size_t mail_date_iso8601(struct mail_date d, char *dst)
 {
 	struct parts p = parts_of(d);
 
-	/* 'T' and 'Z' of the format itself: only 'Z' is a picture letter, so UTC puts its own behind. */
+	/* 'T' and 'Z' of the format itself: only 'Z' is a picture letter, so UTC puts its own
+	 * behind. */
 	if (p.zone_h == 0 && p.zone_m == 0) {
 		size_t n = format("Y-O-DTH:M:S", &p, dst);
 

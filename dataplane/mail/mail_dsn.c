@@ -1,8 +1,9 @@
 /*
  * mail_dsn.c: the text of a delivery status notification; see mail_dsn.h.
  *
- * All that comes from elsewhere goes through add_text or add_wrapped, which let out printable ASCII and single spaces
- * only, up to a bound. A wrapped line begins with white space and a word, so it is never empty and never a field.
+ * All that comes from elsewhere goes through add_text or add_wrapped, which let out printable ASCII
+ * and single spaces only, up to a bound. A wrapped line begins with white space and a word, so it
+ * is never empty and never a field.
  */
 #include "mail_dsn.h"
 #include "check.h"
@@ -14,26 +15,32 @@
 #define TEXT_MAX  2000
 
 static const struct {
-	const char *name;    /* RFC 3464 2.3.3 */
-	const char *status;  /* where none was given (RFC 3463) */
+	const char *name;   /* RFC 3464 2.3.3 */
+	const char *status; /* where none was given (RFC 3463) */
 	const char *subject;
 	const char *text;
 } action_row[] = {
-	[MAIL_DSN_FAILED] = {"failed", "5.0.0", "Undelivered mail returned to sender",
-			     "Your message could not be delivered to the recipients named below. It will not be "
-			     "tried again. The reasons follow, and the header of your message is attached."},
+	[MAIL_DSN_FAILED] =
+		{"failed", "5.0.0", "Undelivered mail returned to sender",
+		 "Your message could not be delivered to the recipients named below. It will not "
+		 "be "
+		 "tried again. The reasons follow, and the header of your message is attached."},
 	[MAIL_DSN_DELAYED] = {"delayed", "4.0.0", "Mail delayed, still trying",
-			      "Your message has not yet been delivered to the recipients named below. You do not "
+			      "Your message has not yet been delivered to the recipients named "
+			      "below. You do not "
 			      "need to send it again: delivery goes on being tried."},
-	[MAIL_DSN_DELIVERED] = {"delivered", "2.0.0", "Mail delivered",
-				"As you asked to be told: your message was delivered to the recipients named "
-				"below."},
-	[MAIL_DSN_RELAYED] = {"relayed", "2.0.0", "Mail relayed",
-			      "As you asked to be told: your message was passed on towards the recipients named "
-			      "below, to a system that will send no report of its own."},
-	[MAIL_DSN_EXPANDED] = {"expanded", "2.0.0", "Mail delivered to a list",
-			       "As you asked to be told: your message was delivered to the lists named below, "
-			       "which pass it on."},
+	[MAIL_DSN_DELIVERED] =
+		{"delivered", "2.0.0", "Mail delivered",
+		 "As you asked to be told: your message was delivered to the recipients named "
+		 "below."},
+	[MAIL_DSN_RELAYED] =
+		{"relayed", "2.0.0", "Mail relayed",
+		 "As you asked to be told: your message was passed on towards the recipients named "
+		 "below, to a system that will send no report of its own."},
+	[MAIL_DSN_EXPANDED] =
+		{"expanded", "2.0.0", "Mail delivered to a list",
+		 "As you asked to be told: your message was delivered to the lists named below, "
+		 "which pass it on."},
 };
 
 static uint8_t clean(uint8_t c)
@@ -65,7 +72,8 @@ static void add_name(struct buf *b, struct span s, size_t max, const char *also)
 		buf_add_str(b, "unknown");
 }
 
-/* Word by word from column col on; further lines begin with indent. Returns the column behind it. */
+/* Word by word from column col on; further lines begin with indent. Returns the column behind it.
+ */
 static size_t add_wrapped(struct buf *b, size_t col, const char *indent, struct span s)
 {
 	bool first = true;
@@ -152,8 +160,10 @@ static void write_header(struct buf *b, const struct mail_dsn *d)
 	buf_add_u8(b, '@');
 	add_name(b, d->host, MAIL_DOMAIN_MAX, "_[]:");
 	/* RFC 3834 5: so that no robot answers. */
-	buf_add_str(b, ">\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
-		       "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_");
+	buf_add_str(
+		b,
+		">\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+		"Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_");
 	add_name(b, d->id, 60, "");
 	buf_add_str(b, "\"\r\n\r\nThis is a delivery report in MIME format.\r\n");
 }
@@ -193,7 +203,8 @@ static void write_human_rcpt(struct buf *b, const struct mail_dsn_rcpt *r)
 
 static void write_human(struct buf *b, const struct mail_dsn *d)
 {
-	buf_add_str(b, "Content-Type: text/plain; charset=us-ascii\r\nContent-Description: Notification\r\n\r\n"
+	buf_add_str(b, "Content-Type: text/plain; charset=us-ascii\r\nContent-Description: "
+		       "Notification\r\n\r\n"
 		       "This is the mail system at ");
 	add_name(b, d->host, MAIL_DOMAIN_MAX, "_[]:");
 	buf_add_str(b, ".\r\n\r\n");
@@ -208,12 +219,14 @@ static void write_rcpt(struct buf *b, const struct mail_dsn *d, const struct mai
 {
 	buf_add_str(b, "\r\n");
 	if (r->original.len)
-		add_field(b, "Original-Recipient", span_find(r->original, ';') > 0 ? "" : "rfc822;", r->original);
+		add_field(b, "Original-Recipient", span_find(r->original, ';') > 0 ? "" : "rfc822;",
+			  r->original);
 	buf_add_str(b, "Final-Recipient: rfc822; ");
 	add_text(b, r->final, MAIL_ADDR_MAX);
 	buf_add_str(b, "\r\n");
 	add_field(b, "Action", "", span_str(action_row[d->action].name));
-	add_field(b, "Status", "", status_valid(r->status) ? r->status : span_str(action_row[d->action].status));
+	add_field(b, "Status", "",
+		  status_valid(r->status) ? r->status : span_str(action_row[d->action].status));
 	if (r->remote_mta.len) {
 		buf_add_str(b, "Remote-MTA: dns; ");
 		add_name(b, r->remote_mta, MAIL_DOMAIN_MAX, "_[]:");
@@ -229,7 +242,8 @@ static void write_rcpt(struct buf *b, const struct mail_dsn *d, const struct mai
 
 static void write_status(struct buf *b, const struct mail_dsn *d)
 {
-	buf_add_str(b, "Content-Type: message/delivery-status\r\nContent-Description: Delivery report\r\n\r\n");
+	buf_add_str(b, "Content-Type: message/delivery-status\r\nContent-Description: Delivery "
+		       "report\r\n\r\n");
 	/* RFC 3464 2.2: the fields of the message, then an empty line before each recipient. */
 	if (d->envid.len)
 		add_field(b, "Original-Envelope-Id", "", d->envid);
@@ -242,22 +256,27 @@ static void write_status(struct buf *b, const struct mail_dsn *d)
 		write_rcpt(b, d, &d->rcpt[i]);
 }
 
-/* One line of the original's header, cut where it would pass 998 bytes. */
+/*
+ * One line of the original's header, cut where it would pass 998 bytes. A line of white space alone
+ * is left out: it would read as the end of the header once its spaces are lost.
+ */
 static void write_line(struct buf *b, struct span s)
 {
-	while (s.len && (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
+	while (s.len && mail_is_lws(s.p[s.len - 1]))
 		s.len--;
-	for (;;) {
+	while (s.len) {
 		add_text(b, s, 900);
 		buf_add_str(b, "\r\n");
 		s = span_from(s, 900);
-		if (s.len == 0)
-			return;
-		buf_add_u8(b, ' ');
+		while (s.len && mail_is_lws(s.p[0]))
+			s = span_from(s, 1);
+		if (s.len)
+			buf_add_u8(b, ' ');
 	}
 }
 
-/* Whole fields, as many as the bound allows. No field name begins with "--": such a line might pass for a delimiter. */
+/* Whole fields, as many as the bound allows. No field name begins with "--": such a line might pass
+ * for a delimiter. */
 static void write_original(struct buf *b, struct span original)
 {
 	struct mail_header_iter it;
@@ -276,9 +295,7 @@ static void write_original(struct buf *b, struct span original)
 			ptrdiff_t lf = span_find(s, '\n');
 			size_t n = lf < 0 ? s.len : (size_t)lf + 1;
 
-			/* A line of white space alone would read as the end of the header when its spaces are lost. */
-			if (span_trim(span_head(s, n - (lf >= 0))).len)
-				write_line(b, span_head(s, n));
+			write_line(b, span_head(s, n));
 			s = span_from(s, n);
 		}
 	}

@@ -1,13 +1,15 @@
 /*
- * mail_envelope.c: ENVELOPE and BODYSTRUCTURE texts; see mail_envelope.h. Sections are in mail_section.c.
- * The one recursion is over the MIME tree, whose depth mail_mime bounds (MAIL_DEPTH_MAX).
+ * mail_envelope.c: ENVELOPE and BODYSTRUCTURE texts; see mail_envelope.h. Sections are in
+ * mail_section.c. The one recursion is over the MIME tree, whose depth mail_mime bounds
+ * (MAIL_DEPTH_MAX).
  */
 #include "mail_envelope.h"
 #include "check.h"
 #include "mail_header.h"
 #include "mail_int.h"
 
-/* May it stand between double quotes, with nothing escaped? (RFC 3501 9: TEXT-CHAR; we leave out controls but TAB.) */
+/* May it stand between double quotes, with nothing escaped? (RFC 3501 9: TEXT-CHAR; we leave out
+ * controls but TAB.) */
 static bool quotable(struct span s)
 {
 	for (size_t i = 0; i < s.len; i++) {
@@ -130,7 +132,8 @@ void mail_envelope_write(struct buf *b, struct arena *scratch, struct span msg)
 	for (size_t i = 0; i < F__N; i++) {
 		buf_add_u8(b, i ? ' ' : '(');
 		if (!envelope_field[i].addresses) {
-			mail_nstring_write(b, raw[i].p ? mail_header_unfold(scratch, raw[i]) : raw[i]);
+			mail_nstring_write(b,
+					   raw[i].p ? mail_header_unfold(scratch, raw[i]) : raw[i]);
 			continue;
 		}
 		list = (struct addresses){0};
@@ -220,10 +223,11 @@ static void multi_write(struct writer *w, const struct mail_part *p)
 
 	/* The grammar wants one body at least; a multipart that has none shows an empty text. */
 	if (p->first_child == MAIL_PART_NONE)
-		buf_add_str(b, w->extended ? "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL "
-					     "\"7BIT\" 0 0 NIL NIL NIL NIL)"
-					   : "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL "
-					     "\"7BIT\" 0 0)");
+		buf_add_str(b, w->extended
+				       ? "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL "
+					 "\"7BIT\" 0 0 NIL NIL NIL NIL)"
+				       : "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL "
+					 "\"7BIT\" 0 0)");
 	for (uint32_t k = p->first_child; k != MAIL_PART_NONE; k = w->m->part[k].next)
 		part_write(w, k);
 	buf_add_u8(b, ' ');
@@ -242,7 +246,8 @@ static void single_write(struct writer *w, const struct mail_part *p)
 	bool rfc822 = span_ieq(p->type, SPAN("message")) && span_ieq(p->subtype, SPAN("rfc822"));
 	struct buf *b = w->b;
 
-	/* message/rfc822 promises an envelope to the reader; where it was not taken apart it goes by another name. */
+	/* message/rfc822 promises an envelope to the reader; where it was not taken apart it goes
+	 * by another name. */
 	mail_nstring_write(b, rfc822 && !message ? SPAN("APPLICATION") : p->type);
 	buf_add_u8(b, ' ');
 	mail_nstring_write(b, rfc822 && !message ? SPAN("OCTET-STREAM") : p->subtype);
@@ -262,7 +267,8 @@ static void single_write(struct writer *w, const struct mail_part *p)
 		const struct mail_part *inner = &w->m->part[p->first_child];
 
 		buf_add_u8(b, ' ');
-		mail_envelope_write(b, w->scratch, span_of(w->m->msg.p + inner->header_off, inner->header_len));
+		mail_envelope_write(b, w->scratch,
+				    span_of(w->m->msg.p + inner->header_off, inner->header_len));
 		buf_add_u8(b, ' ');
 		part_write(w, p->first_child);
 	}
@@ -287,7 +293,8 @@ static void part_write(struct writer *w, uint32_t i)
 	buf_add_u8(w->b, ')');
 }
 
-void mail_bodystructure_write(struct buf *b, struct arena *scratch, const struct mail_mime *m, bool extended)
+void mail_bodystructure_write(struct buf *b, struct arena *scratch, const struct mail_mime *m,
+			      bool extended)
 {
 	struct writer w = {b, scratch, m, extended};
 

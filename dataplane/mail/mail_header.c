@@ -1,6 +1,6 @@
 /*
- * mail_header.c: walking the fields of a header; see mail_header.h. Address lists are in mail_address.c, dates in
- * mail_date.c.
+ * mail_header.c: walking the fields of a header; see mail_header.h. Address lists are in
+ * mail_address.c, dates in mail_date.c.
  */
 #include "mail_header.h"
 #include "mail_int.h"
@@ -18,7 +18,8 @@ static size_t line_end(struct span msg, size_t off)
 	return lf ? (size_t)(lf - msg.p) + 1 : msg.len;
 }
 
-/* Field name and colon at off (spaces before the colon: RFC 5322 4.5). Returns the offset behind the colon, 0: none. */
+/* Field name and colon at off (spaces before the colon: RFC 5322 4.5). Returns the offset behind
+ * the colon, 0: none. */
 static size_t field_name(struct span msg, size_t off, size_t end, struct span *name)
 {
 	size_t i = off;
@@ -53,7 +54,8 @@ bool mail_header_next(struct mail_header_iter *it, struct mail_field *out)
 		value = field_name(msg, off, end, &out->name);
 	}
 	if (!value) {
-		if (msg.p[off] == '\n' || (msg.p[off] == '\r' && end - off == 2 && msg.p[off + 1] == '\n'))
+		if (msg.p[off] == '\n' ||
+		    (msg.p[off] == '\r' && end - off == 2 && msg.p[off + 1] == '\n'))
 			it->body_off = end;
 		return false;
 	}

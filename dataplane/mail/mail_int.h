@@ -8,7 +8,8 @@
 
 /* Writes cp (<= U+10FFFF) as UTF-8 into dst[4]; returns 1..4. */
 size_t mail_utf8_put(uint8_t *dst, uint32_t cp);
-/* Length of the UTF-8 sequence at p (1..4) and its code point; 0 when it is not well-formed. len >= 1. */
+/* Length of the UTF-8 sequence at p (1..4) and its code point; 0 when it is not well-formed. len
+ * >= 1. */
 size_t mail_utf8_get(const uint8_t *p, size_t len, uint32_t *cp);
 
 static inline int mail_hex_value(uint8_t c)

@@ -1,10 +1,11 @@
 /*
- * mail_mime.c: the walk over the lines of a message that gives its MIME tree; see mail_mime.h. Parameters of header
- * fields are in mail_params.c.
+ * mail_mime.c: the walk over the lines of a message that gives its MIME tree; see mail_mime.h.
+ * Parameters of header fields are in mail_params.c.
  *
- * One cursor goes over the text once. The containers that are open at it stand on a stack; a line that is a delimiter
- * of any of them closes all above it (RFC 2046 5.1.2: an outer delimiter ends an inner part that has no end).
- * A container behind its closing delimiter stays open for its epilogue, but no longer delimits.
+ * One cursor goes over the text once. The containers that are open at it stand on a stack; a line
+ * that is a delimiter of any of them closes all above it (RFC 2046 5.1.2: an outer delimiter ends
+ * an inner part that has no end). A container behind its closing delimiter stays open for its
+ * epilogue, but no longer delimits.
  */
 #include "mail_mime.h"
 #include "mail_codec.h"
@@ -22,7 +23,8 @@ struct walk {
 	uint32_t cap;
 	struct open open[MAIL_DEPTH_MAX];
 	uint32_t n_open;
-	uint32_t leaf; /* the part whose body the cursor is in, or MAIL_PART_NONE: preamble, epilogue */
+	uint32_t leaf; /* the part whose body the cursor is in, or MAIL_PART_NONE: preamble,
+			  epilogue */
 	size_t pos;
 	uint32_t line; /* LFs before pos */
 	bool stop;     /* a limit was met: nothing more is divided */
@@ -37,7 +39,8 @@ static void step_line(struct walk *w)
 	w->line += lf != NULL;
 }
 
-/* Is what follows "--boundary" on the line the end of a delimiter (RFC 2046 5.1.1: "--", white space, line end)? */
+/* Is what follows "--boundary" on the line the end of a delimiter (RFC 2046 5.1.1: "--", white
+ * space, line end)? */
 static bool delimiter_tail(struct span msg, size_t i, bool *closing)
 {
 	*closing = msg.len - i >= 2 && msg.p[i] == '-' && msg.p[i + 1] == '-';
@@ -164,7 +167,8 @@ static void set_field(struct walk *w, struct mail_part *p, const struct mail_fie
 		set_text(w, &p->location, f->value);
 }
 
-/* Reads the header at the cursor; the cursor then stands at the body. A delimiter ends a header, too. */
+/* Reads the header at the cursor; the cursor then stands at the body. A delimiter ends a header,
+ * too. */
 static void read_header(struct walk *w, struct mail_part *p)
 {
 	struct mail_header_iter it;
@@ -225,7 +229,8 @@ static enum mail_part_kind kind_of(const struct mail_part *p, struct span *bound
 	return MAIL_PART_LEAF;
 }
 
-/* A part begins at the cursor; one that holds a message is followed at once by that message's own. */
+/* A part begins at the cursor; one that holds a message is followed at once by that message's own.
+ */
 static void begin_part(struct walk *w, uint32_t parent)
 {
 	for (;;) {
@@ -243,7 +248,8 @@ static void begin_part(struct walk *w, uint32_t parent)
 		if (!p->has_type)
 			set_default_type(w, p);
 		kind = kind_of(p, &boundary);
-		if (kind != MAIL_PART_LEAF && (p->depth >= MAIL_DEPTH_MAX || w->m->n >= MAIL_PART_MAX)) {
+		if (kind != MAIL_PART_LEAF &&
+		    (p->depth >= MAIL_DEPTH_MAX || w->m->n >= MAIL_PART_MAX)) {
 			w->m->limited = true;
 			kind = MAIL_PART_LEAF;
 		}
@@ -263,18 +269,21 @@ static void begin_part(struct walk *w, uint32_t parent)
 }
 
 /*
- * The body ends at the line that begins at the cursor. A delimiter takes the line end before it with it
- * (RFC 2046 5.1.1), unless that is the end of the header.
+ * The body ends at the line that begins at the cursor. A delimiter takes the line end before it
+ * with it (RFC 2046 5.1.1), unless that is the end of a header: of the part's own, or of the last
+ * part in it.
  */
 static void close_part(struct walk *w, uint32_t i, bool delimited)
 {
 	struct mail_part *p = &w->m->part[i];
-	size_t end = w->pos;
+	size_t end = w->pos, least = p->body_off;
 
 	p->lines = w->line - p->lines;
-	if (delimited && end > p->body_off) {
+	if (p->last_child != MAIL_PART_NONE)
+		least = w->m->part[p->last_child].body_off + w->m->part[p->last_child].body_len;
+	if (delimited && end > least) {
 		end--;
-		if (end > p->body_off && w->m->msg.p[end - 1] == '\r')
+		if (end > least && w->m->msg.p[end - 1] == '\r')
 			end--;
 		p->lines--;
 	}

@@ -1,7 +1,8 @@
 /*
- * mail_mime.h: the MIME tree of a message (RFC 2045, 2046) as a flat array of parts in an arena, in the order of
- * the text. Part 0 is the message itself. Nothing is rejected: bad MIME gives the best tree that can be
- * read from it. One pass over the lines; time is linear in the size of the message.
+ * mail_mime.h: the MIME tree of a message (RFC 2045, 2046) as a flat array of parts in an arena, in
+ * the order of the text. Part 0 is the message itself. Nothing is rejected: bad MIME gives the best
+ * tree that can be read from it. One pass over the lines; time is linear in the size of the
+ * message.
  *
  * Invariants: parent < own index; a child lies within its parent's body; depth <= MAIL_DEPTH_MAX,
  * n <= MAIL_PART_MAX; what would go over a limit stays an undivided leaf.
@@ -14,13 +15,14 @@
 #include "err.h"
 #include "span.h"
 
-#define MAIL_DEPTH_MAX    100
-#define MAIL_PART_MAX     10000
-#define MAIL_PARAM_MAX    64    /* per Content-Type or Content-Disposition; the rest is left out */
-#define MAIL_BOUNDARY_MAX 200   /* RFC 2046 says 70; a longer one delimits nothing */
-#define MAIL_PART_NONE    UINT32_MAX
+#define MAIL_DEPTH_MAX	  100
+#define MAIL_PART_MAX	  10000
+#define MAIL_PARAM_MAX	  64  /* per Content-Type or Content-Disposition; the rest is left out */
+#define MAIL_BOUNDARY_MAX 200 /* RFC 2046 says 70; a longer one delimits nothing */
+#define MAIL_PART_NONE	  UINT32_MAX
 
-/* name=value; quotes, backslashes, folding and comments taken off. RFC 2231 names (x*0*) and values stay raw. */
+/* name=value; quotes, backslashes, folding and comments taken off. RFC 2231 names (x*0*) and values
+ * stay raw. */
 struct mail_mime_param {
 	struct span name, value;
 };
@@ -38,16 +40,18 @@ enum mail_part_kind {
 
 struct mail_part {
 	uint32_t parent, first_child, last_child, next; /* MAIL_PART_NONE: none */
-	uint32_t lines;         /* line ends in the body */
+	uint32_t lines;					/* line ends in the body */
 	uint32_t header_lines;
-	uint16_t depth;         /* 0 for the message */
-	uint8_t kind;           /* enum mail_part_kind */
-	bool has_type;          /* a usable Content-Type stood there; else type is the default */
+	uint16_t depth; /* 0 for the message */
+	uint8_t kind;	/* enum mail_part_kind */
+	bool has_type;	/* a usable Content-Type stood there; else type is the default */
 	size_t header_off, header_len; /* in the message; len includes the empty line */
-	size_t body_off, body_len;     /* the encoded body; without the line end that belongs to a delimiter */
-	struct span type, subtype;     /* as written, or the default */
+	size_t body_off,
+		body_len; /* the encoded body; without the line end that belongs to a delimiter */
+	struct span type, subtype; /* as written, or the default */
 	struct mail_params params;
-	/* .p == NULL where the field is missing. Unfolded, comments taken off where the grammar has them. */
+	/* .p == NULL where the field is missing. Unfolded, comments taken off where the grammar has
+	 * them. */
 	struct span id, description, encoding, md5, language, location;
 	struct span disposition;
 	struct mail_params disposition_params;
@@ -61,8 +65,8 @@ struct mail_mime {
 };
 
 /*
- * The parts live in the arena, their texts in the arena or in msg. ERR_OK; ERR_NO_MEMORY only if not even
- * part 0 fitted.
+ * The parts live in the arena, their texts in the arena or in msg. ERR_OK; ERR_NO_MEMORY only if
+ * not even part 0 fitted.
  */
 enum err mail_mime_parse(struct arena *a, struct span msg, struct mail_mime *out);
 
@@ -70,9 +74,11 @@ enum err mail_mime_parse(struct arena *a, struct span msg, struct mail_mime *out
 struct span mail_params_get(const struct mail_params *p, struct span name);
 
 /*
- * A structured value "token *( ; name=value )" as in Content-Type and Content-Disposition: *head gets the
- * token (with '/' parts), *params the rest. False when there is no token. Bounded by MAIL_PARAM_MAX.
+ * A structured value "token *( ; name=value )" as in Content-Type and Content-Disposition: *head
+ * gets the token (with '/' parts), *params the rest. False when there is no token. Bounded by
+ * MAIL_PARAM_MAX.
  */
-bool mail_params_parse(struct arena *a, struct span raw, struct span *head, struct mail_params *params);
+bool mail_params_parse(struct arena *a, struct span raw, struct span *head,
+		       struct mail_params *params);
 
 #endif

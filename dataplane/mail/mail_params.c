@@ -1,7 +1,8 @@
 /*
- * mail_params.c: structured header values with parameters (RFC 2045 5.1, RFC 2183 2); see mail_mime.h. Tolerant where
- * real mail needs it: unquoted values may hold tspecials, quotes may be missing at the end, junk up to the next ';'
- * is skipped. Time is linear: the cursor only moves forward.
+ * mail_params.c: structured header values with parameters (RFC 2045 5.1, RFC 2183 2); see
+ * mail_mime.h. Tolerant where real mail needs it: unquoted values may hold tspecials, quotes may be
+ * missing at the end, junk up to the next ';' is skipped. Time is linear: the cursor only moves
+ * forward.
  */
 #include "mail_mime.h"
 #include "mail_int.h"
@@ -35,7 +36,8 @@ static struct span token(struct cursor *c)
 {
 	const uint8_t *from = c->p;
 
-	while (c->p < c->end && *c->p > ' ' && *c->p != 0x7f && !memchr("()<>@,;:\\\"/[]?=", *c->p, 15))
+	while (c->p<c->end && * c->p> ' ' && *c->p != 0x7f &&
+	       !memchr("()<>@,;:\\\"/[]?=", *c->p, 15))
 		c->p++;
 	return span_of(from, (size_t)(c->p - from));
 }
@@ -78,7 +80,7 @@ static struct span value(struct arena *a, struct cursor *c)
 
 	if (peek(c) == '"')
 		return quoted(a, c);
-	while (c->p < c->end && *c->p > ' ' && *c->p != ';')
+	while (c->p<c->end && * c->p> ' ' && *c->p != ';')
 		c->p++;
 	return span_of(from, (size_t)(c->p - from));
 }
@@ -145,7 +147,8 @@ bool mail_params_parse(struct arena *a, struct span raw, struct span *head, stru
 		skip_cfws(&c);
 		second = token(&c);
 		head->len = (size_t)(second.p + second.len - first.p);
-		/* "text / plain": legal, if hardly seen; the head is one span without the spaces. */
+		/* "text / plain": legal, if hardly seen; the head is one span without the spaces.
+		 */
 		if (head->len != first.len + 1 + second.len) {
 			uint8_t *dst = arena_alloc(a, first.len + 1 + second.len);
 

@@ -1,19 +1,22 @@
 /*
- * mail_section.c: section specifications of IMAP FETCH (RFC 3501 6.4.5) and the bytes they name; see
- * mail_envelope.h.
+ * mail_section.c: section specifications of IMAP FETCH (RFC 3501 6.4.5) and the bytes they name;
+ * see mail_envelope.h.
  */
 #include "mail_envelope.h"
 #include "check.h"
 #include "mail_header.h"
 #include "mail_int.h"
 
-#define NAME(lit) {(const uint8_t *)("" lit), sizeof(lit) - 1}
+#define NAME(lit)                                                                                  \
+	{                                                                                          \
+		(const uint8_t *)("" lit), sizeof(lit) - 1                                         \
+	}
 
 /* section-msgtext and section-text, by enum mail_section_kind. */
 static const struct {
 	struct span name;
-	bool fields;      /* a list of names follows */
-	bool needs_path;  /* only behind part numbers */
+	bool fields;	 /* a list of names follows */
+	bool needs_path; /* only behind part numbers */
 } section_kind[] = {
 	[MAIL_SECTION_ALL] = {NAME(""), false, false},
 	[MAIL_SECTION_HEADER] = {NAME("HEADER"), false, false},
@@ -156,8 +159,9 @@ void mail_section_write(struct buf *b, const struct mail_section *s)
 
 bool mail_section_is_header(const struct mail_section *s)
 {
-	return s->n_path == 0 && (s->kind == MAIL_SECTION_HEADER || s->kind == MAIL_SECTION_FIELDS ||
-				  s->kind == MAIL_SECTION_FIELDS_NOT);
+	return s->n_path == 0 &&
+	       (s->kind == MAIL_SECTION_HEADER || s->kind == MAIL_SECTION_FIELDS ||
+		s->kind == MAIL_SECTION_FIELDS_NOT);
 }
 
 /* ---- finding ---- */
@@ -172,8 +176,8 @@ static uint32_t nth_child(const struct mail_mime *m, uint32_t i, uint32_t nth)
 }
 
 /*
- * Follows the part numbers. A message that is no multipart has one part, number 1: itself; behind the number of a
- * message/rfc822 the numbers are those of the message in it.
+ * Follows the part numbers. A message that is no multipart has one part, number 1: itself; behind
+ * the number of a message/rfc822 the numbers are those of the message in it.
  */
 static uint32_t find_part(const struct mail_mime *m, const struct mail_section *s)
 {
@@ -211,7 +215,8 @@ static bool is_listed(const struct mail_section *s, struct span name)
 	return false;
 }
 
-enum err mail_header_filter(struct span header, const struct mail_section *s, struct arena *a, struct span *out)
+enum err mail_header_filter(struct span header, const struct mail_section *s, struct arena *a,
+			    struct span *out)
 {
 	struct mail_header_iter it;
 	struct mail_field f;
@@ -249,7 +254,8 @@ enum err mail_header_filter(struct span header, const struct mail_section *s, st
 	return ERR_OK;
 }
 
-enum err mail_part_find(const struct mail_mime *m, const struct mail_section *s, struct arena *a, struct span *out)
+enum err mail_part_find(const struct mail_mime *m, const struct mail_section *s, struct arena *a,
+			struct span *out)
 {
 	uint32_t i = find_part(m, s);
 	const struct mail_part *p;
@@ -263,7 +269,8 @@ enum err mail_part_find(const struct mail_mime *m, const struct mail_section *s,
 		*out = m->msg;
 		return ERR_OK;
 	}
-	/* Behind a number, HEADER and TEXT are those of the message in the part (6.4.5: MESSAGE/RFC822 only). */
+	/* Behind a number, HEADER and TEXT are those of the message in the part (6.4.5:
+	 * MESSAGE/RFC822 only). */
 	if (s->n_path && s->kind != MAIL_SECTION_ALL && s->kind != MAIL_SECTION_MIME) {
 		if (p->kind != MAIL_PART_MESSAGE || p->first_child == MAIL_PART_NONE)
 			return ERR_NOT_FOUND;

@@ -1,7 +1,7 @@
 /*
- * Tests of mail_data: the scanner and the stuffer against versions written from the grammar, which look at the
- * whole text at once; every text over {CR,LF,NUL,'.','a'} up to length 7, cut everywhere, at and across the
- * blocks that the fast path works in.
+ * Tests of mail_data: the scanner and the stuffer against versions written from the grammar, which
+ * look at the whole text at once; every text over {CR,LF,NUL,'.','a'} up to length 7, cut
+ * everywhere, at and across the blocks that the fast path works in.
  */
 #include <stdio.h>
 #include <criterion/criterion.h>
@@ -84,7 +84,8 @@ static void model(struct span in, struct result *r)
 	r->size = c.len;
 }
 
-/* Bit i of cuts: a new chunk begins at byte i + 1. Chunks are copies of exact size, so ASan sees an overrun. */
+/* Bit i of cuts: a new chunk begins at byte i + 1. Chunks are copies of exact size, so ASan sees an
+ * overrun. */
 static void scan(struct span in, uint64_t cuts, size_t runs_max, struct result *r)
 {
 	struct mail_data_scan s;
@@ -109,7 +110,8 @@ static void scan(struct span in, uint64_t cuts, size_t runs_max, struct result *
 			cr_assert(step.unkeep == 0 || (step.end && r->content.len > 0));
 			r->content.len -= step.unkeep;
 			for (size_t i = 0; i < step.n_runs; i++) {
-				cr_assert(runs[i].len > 0 && runs[i].off + runs[i].len <= step.consumed);
+				cr_assert(runs[i].len > 0 &&
+					  runs[i].off + runs[i].len <= step.consumed);
 				put(&r->content, chunk + at_off + runs[i].off, runs[i].len);
 			}
 			at_off += step.consumed;
@@ -129,7 +131,8 @@ static bool same(const struct result *a, const struct result *b)
 {
 	return a->consumed == b->consumed && a->end == b->end && a->flags == b->flags &&
 	       a->lines == b->lines && a->size == b->size && a->line_len_max == b->line_len_max &&
-	       span_eq(span_of(a->content.b, a->content.len), span_of(b->content.b, b->content.len));
+	       span_eq(span_of(a->content.b, a->content.len),
+		       span_of(b->content.b, b->content.len));
 }
 
 static void show(char *dst, struct span s)
@@ -148,10 +151,12 @@ static void compare(struct span in, uint64_t cuts, size_t runs_max, const struct
 		char text[3 * TEXT_MAX + 1];
 
 		show(text, in);
-		cr_assert_fail("%s cuts %llx: end %d/%d consumed %zu/%zu size %llu/%llu flags %x/%x line %llu/%llu", text,
-			       (unsigned long long)cuts, got.end, want->end, got.consumed, want->consumed,
-			       (unsigned long long)got.size, (unsigned long long)want->size, got.flags,
-			       want->flags, (unsigned long long)got.line_len_max,
+		cr_assert_fail("%s cuts %llx: end %d/%d consumed %zu/%zu size %llu/%llu flags "
+			       "%x/%x line %llu/%llu",
+			       text, (unsigned long long)cuts, got.end, want->end, got.consumed,
+			       want->consumed, (unsigned long long)got.size,
+			       (unsigned long long)want->size, got.flags, want->flags,
+			       (unsigned long long)got.line_len_max,
 			       (unsigned long long)want->line_len_max);
 	}
 }
@@ -239,8 +244,9 @@ Test(mail_data, random_long)
 Test(mail_data, no_other_end)
 {
 	static const char *const texts[] = {
-		"a\n.\n", "a\n.\r\n", "a\r\n.\n", "a\r.\r", "a\r.\r\n", "a\r\n.\r", "a\n\n.\n\n", "a\r\n.\r\r\n",
-		"a\r\n\r.\r\n", "a\r\n..\r\n", "a\r\n. \r\n", "\n.\r\n", ".\n", ".\r\r\n", "a\r\r\n.\n\r\n",
+		"a\n.\n",      "a\n.\r\n",   "a\r\n.\n",     "a\r.\r",	     "a\r.\r\n",
+		"a\r\n.\r",    "a\n\n.\n\n", "a\r\n.\r\r\n", "a\r\n\r.\r\n", "a\r\n..\r\n",
+		"a\r\n. \r\n", "\n.\r\n",    ".\n",	     ".\r\r\n",	     "a\r\r\n.\n\r\n",
 	};
 	static struct result got;
 
@@ -301,7 +307,8 @@ static void stuff(struct span in, uint64_t cuts, size_t edits_max, struct text *
 			cr_assert(edits[i].off >= from && edits[i].off < done + (done < len));
 			put(out, in.p + off + from, edits[i].off - from);
 			from = edits[i].off;
-			put(out, mail_insert_text[edits[i].what].p, mail_insert_text[edits[i].what].len);
+			put(out, mail_insert_text[edits[i].what].p,
+			    mail_insert_text[edits[i].what].len);
 		}
 		put(out, in.p + off + from, done - from);
 		off += done;
@@ -323,7 +330,8 @@ static void stuff_compare(struct span in, uint64_t cuts, size_t edits_max)
 		show(text, in);
 		cr_assert_fail("%s cuts %llx", text, (unsigned long long)cuts);
 	}
-	/* What we send is read back as one message, with one end, at the end, and nothing bare in it. */
+	/* What we send is read back as one message, with one end, at the end, and nothing bare in
+	 * it. */
 	scan(span_of(got.b, got.len), 0, 8, &back);
 	cr_assert(back.end && back.consumed == got.len);
 	cr_assert(!(back.flags & (MAIL_DATA_BARE_CR | MAIL_DATA_BARE_LF)));
@@ -336,7 +344,8 @@ Test(mail_data, stuff_every_text_every_cut)
 			uint8_t in[160];
 
 			make(in, len, k);
-			for (uint64_t cuts = 0; cuts < 1u << (len ? len - 1 : 0); cuts += len < 6 ? 1 : 5)
+			for (uint64_t cuts = 0; cuts < 1u << (len ? len - 1 : 0);
+			     cuts += len < 6 ? 1 : 5)
 				stuff_compare(span_of(in, len), cuts, 8);
 			stuff_compare(span_of(in, len), 0, 1);
 			memset(in, 'x', sizeof(in));
@@ -346,7 +355,8 @@ Test(mail_data, stuff_every_text_every_cut)
 	}
 }
 
-/* Clean content (by the scanner's flags) needs no edits, and its end mark follows from its last two bytes. */
+/* Clean content (by the scanner's flags) needs no edits, and its end mark follows from its last two
+ * bytes. */
 Test(mail_data, clean_content_goes_as_it_is)
 {
 	static struct result r;
