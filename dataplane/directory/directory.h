@@ -23,8 +23,8 @@ enum dir_verdict {
 };
 /* local, domain: as parsed from RCPT (domain empty: "postmaster" alone means postmaster at our hostname or first
  * local domain). Relay is allowed to configured domains (domain section without deliver = local) from anyone, and to any
- * routed domain from relay_from networks. postmaster of a local domain always exists: without a mailbox of that
- * name it goes to the first account of the domain, and if there is none it is UNKNOWN_USER. Fills out->local/acct/site; not out->addr. */
+ * routed domain from relay_from networks. postmaster of a local domain falls back to admin@,
+ * hostmaster@ and root@ when it has no mailbox of its own (RFC 5321 4.5.1). Fills out->local/acct/site; not out->addr. */
 enum dir_verdict dir_resolve(const struct conf *c, const struct store *s, const struct ip_addr *peer,
 			     struct span local, struct span domain, struct queue_rcpt *out);
 bool dir_is_local_domain(const struct conf *c, struct span domain);
