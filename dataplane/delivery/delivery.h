@@ -20,6 +20,9 @@ struct delivery *delivery_create(struct proto_env *env);
 void delivery_destroy(struct delivery **d);
 /* Claims, assigns, expires. Cheap when nothing is due. */
 void delivery_turn(struct delivery *d);
+/* Sessions that delivery_turn gave work to: after each turn the loop calls it until NULL, and proto->input for each
+ * session it gets, as if bytes had come. */
+struct session *delivery_woken(struct delivery *d);
 /* Earliest time (monotonic us) at which delivery_turn has something to do; UINT64_MAX = never. */
 uint64_t delivery_next_us(const struct delivery *d);
 
