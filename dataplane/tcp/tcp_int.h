@@ -1,0 +1,408 @@
+/*
+ * tcp_int.h: what the files of tcp/ share: the connection, the core, sequence arithmetic.
+ *
+ * Sequence variables carry RFC 9293's names. Send side: snd_una <= snd_nxt <= snd_max; the send queue
+ * holds the data from snd_una on (a SYN or FIN counts in sequence space, not in the queue).
+ * Invariants: 1. only tcp_enter() writes state; 2. a connection is in the flow table exactly while
+ * TF_IN_TABLE is set; 3. rcv_adv, the right edge that was promised, never moves left; 4. what hangs off
+ * pointers (scoreboard, reassembly) exists only while it is used.
+ */
+#ifndef VEREDUS_TCP_INT_H
+#define VEREDUS_TCP_INT_H
+
+#include <assert.h>
+#include "list.h"
+#include "pool.h"
+#include "tcp.h"
+#include "tcp_option.h"
+#include "wheel.h"
+
+enum { TH_FIN = 0x01, TH_SYN = 0x02, TH_RST = 0x04, TH_PSH = 0x08, TH_ACK = 0x10, TH_URG = 0x20,
+       TH_ECE = 0x40, TH_CWR = 0x80 };
+
+#define TCP_HDR         20
+#define TCP_MSS_MIN     48       /* smaller offers are taken as this: a tiny MSS multiplies our work */
+#define TCP_MSS_DEF4    536      /* RFC 9293 3.7.1, when no MSS option came */
+#define TCP_MSS_DEF6    1220
+#define TCP_TX_COPY     512      /* payload up to this is copied behind its header */
+#define TCP_TSO_MAX     61440    /* payload of one packet handed to a port that segments */
+#define TCP_TSO_SEGS    44       /* slices of one such packet */
+#define TCP_BURST_BYTES 262144   /* most that one connection sends in one flush */
+#define TCP_TX_CHUNKS   64       /* chunks of slices after which the send queue counts as full */
+#define TCP_DUP_THRESH  3
+#define TCP_SACK_MAX    62       /* ranges of a scoreboard */
+#define TCP_KEEP_INTVL  75000000 /* us between keep-alive probes, and how many */
+#define TCP_KEEP_PROBES 9
+#define TCP_FIN2_US     60000000 /* FIN-WAIT-2 of a connection nobody reads any more */
+#define TCP_CHALLENGES  10       /* challenge ACKs and answers to bare ACKs out of window, each 5 s */
+#define TCP_PAWS_IDLE   ((uint32_t)24 * 24 * 3600 * 1000) /* ms; RFC 7323 5.5 */
+
+static inline bool seq_lt(uint32_t a, uint32_t b) { return (int32_t)(a - b) < 0; }
+static inline bool seq_le(uint32_t a, uint32_t b) { return (int32_t)(a - b) <= 0; }
+static inline bool seq_gt(uint32_t a, uint32_t b) { return (int32_t)(a - b) > 0; }
+static inline bool seq_ge(uint32_t a, uint32_t b) { return (int32_t)(a - b) >= 0; }
+static inline uint32_t seq_max(uint32_t a, uint32_t b) { return seq_gt(a, b) ? a : b; }
+static inline uint32_t seq_min(uint32_t a, uint32_t b) { return seq_lt(a, b) ? a : b; }
+static inline uint32_t min32(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static inline uint32_t max32(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* ---- queues of slices (tcp_queue.c) ---- */
+
+#define TCPQ_CHUNK 9
+struct tcpq_chunk {
+	struct tcpq_chunk *next;
+	uint16_t head, n; /* v[head .. n-1] are in use */
+	uint16_t push;    /* bit i: v[i] ends an application write */
+	uint16_t spare;
+	uint32_t len;     /* bytes in use */
+	uint32_t spare2;
+	struct slice v[TCPQ_CHUNK];
+};
+static_assert(sizeof(struct tcpq_chunk) <= 256, "four cache lines a chunk");
+
+struct tcpq {
+	struct tcpq_chunk *head, *tail;
+	uint32_t len;    /* bytes */
+	uint32_t chunks;
+};
+
+struct tcpq_pos {
+	struct tcpq_chunk *c;
+	unsigned i;
+	uint32_t off; /* in slice i */
+};
+
+/* Takes the slice unless it returns false (pool out). Merges with the last one where bytes adjoin. */
+bool tcpq_push(struct tcpq *q, struct pool *chunks, struct slice s, bool push);
+/* The last slice, to grow in place, or NULL. */
+struct slice *tcpq_last(struct tcpq *q);
+/* Takes the first slice out. The queue must not be empty. */
+struct slice tcpq_pop(struct tcpq *q, struct pool *chunks);
+void tcpq_drop(struct tcpq *q, struct pool *chunks, uint32_t len);
+struct tcpq_pos tcpq_seek(const struct tcpq *q, uint32_t off);
+/* The run of bytes at the position, at most len, borrowed; moves on. *push: an application write ends
+ * with it. */
+struct slice tcpq_next(struct tcpq_pos *pos, uint32_t len, bool *push);
+
+/* ---- what hangs off a connection while it is needed ---- */
+
+/* RFC 6675 scoreboard: disjoint runs above snd_una that the peer holds, ascending. */
+struct tcp_board {
+	uint32_t n;
+	uint32_t bytes; /* in all ranges */
+	struct tcp_range r[TCP_SACK_MAX];
+};
+
+/* One out-of-order segment. */
+struct tcp_ooo {
+	struct list node;
+	uint32_t seq, len;
+	struct slice s;
+};
+
+struct tcp_reasm {
+	struct list segs; /* struct tcp_ooo by seq; ranges never overlap */
+	uint32_t n, bytes;
+	uint32_t recent[TCP_SACK_BLOCKS]; /* sequence numbers last received, newest first */
+	uint32_t n_recent;
+};
+
+/* ---- the connection ---- */
+
+enum tcp_flag {
+	TF_USER       = 1 << 0,  /* somebody holds the handle */
+	TF_ACTIVE     = 1 << 1,  /* opened by us */
+	TF_ACK_NOW    = 1 << 2,
+	TF_TS         = 1 << 3,  /* negotiated */
+	TF_SACK       = 1 << 4,
+	TF_WSCALE     = 1 << 5,
+	TF_FIN_WANTED = 1 << 6,  /* FIN when the queue is out */
+	TF_FIN_SENT   = 1 << 7,  /* it holds the sequence number fin_seq */
+	TF_PEER_FIN   = 1 << 8,  /* a FIN at peer_fin was seen, perhaps ahead of missing data */
+	TF_NOREAD     = 1 << 9,  /* the user closed: what comes is thrown away */
+	TF_PERSIST    = 1 << 11, /* TCP_T_RETX runs as the persist timer */
+	TF_TIMING     = 1 << 12, /* rtt_seq is being timed */
+	TF_CWND_FULL  = 1 << 13, /* the last output was held back by cwnd */
+	TF_HALF_OPEN  = 1 << 14, /* counted in the backlog, linked in core->half_open */
+	TF_IN_TABLE   = 1 << 15,
+	TF_RETX_HEAD  = 1 << 16, /* retransmit the segment at snd_una whatever cwnd says */
+	TF_WAS_CLOSED = 1 << 17, /* TCP_EV_CLOSED was given */
+	TF_LOST_ALL   = 1 << 18, /* recovery: everything below recover counts as lost (after RTO, MTU) */
+	TF_UNREACH    = 1 << 19, /* a soft ICMP error came: the reason, should it time out */
+};
+
+enum tcp_recovery { TCP_REC_OPEN, TCP_REC_FAST, TCP_REC_LOSS };
+
+/* Deadlines, microseconds of the core's clock, 0 = off; one wheel node serves all (rounded up to 1 ms). */
+enum tcp_deadline {
+	TCP_T_RETX,   /* retransmission, persist, SYN */
+	TCP_T_DELACK,
+	TCP_T_KEEP,
+	TCP_T_LINGER, /* user timeout; FIN-WAIT-2 of a closed connection */
+	TCP_T__N
+};
+
+struct tcp_cc_ops;
+
+struct tcp_conn {
+	/* line 0: demultiplexing and the frame to build */
+	struct net_dst dst;
+	uint16_t lport, rport; /* host order */
+	uint32_t hash;
+	uint32_t flags;
+	uint8_t state;
+	uint8_t err;
+	uint8_t events;
+	uint8_t recovery;      /* enum tcp_recovery */
+
+	/* line 1: sequence variables, every segment */
+	uint32_t rcv_nxt, rcv_adv, rcv_acked; /* rcv_acked: Last.ACK.sent of RFC 7323 */
+	uint32_t rcv_held;     /* bytes given or to be given to the user and not yet consumed */
+	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
+	uint32_t cwnd, ssthresh;
+	uint32_t ts_recent, ts_recent_ms;
+	uint16_t mss;          /* payload bytes of a segment, options of every segment taken off */
+	uint8_t snd_wscale, rcv_wscale;
+	uint8_t quickack, delack_segs, dupacks, dupacks_due;
+
+	/* line 2: queues */
+	struct tcpq txq, rxq;
+	struct tcp_core *core;
+	void *user;
+
+	/* line 3: lists, what hangs off */
+	struct list out_node;   /* core->out: has something to send */
+	struct list ready_node; /* core->ready, or core->half_open before that */
+	struct tcp_board *board;
+	struct tcp_reasm *reasm;
+	struct pkt *rx_copy;    /* where small payload behind unread data is copied together */
+	uint64_t tag;
+
+	/* line 4: the timer */
+	struct timer timer;
+	uint64_t due[TCP_T__N];
+
+	/* line 5: round trip time, recovery */
+	uint32_t srtt_us, rttvar_us, rttmin_us, rto_us;
+	uint32_t rtt_seq, rtt_at; /* low 32 bits of us */
+	uint32_t recover, high_rxt;
+	uint32_t reno_sacked;   /* bytes that duplicate ACKs say have left, without SACK */
+	uint32_t fin_seq, peer_fin;
+	uint32_t ts_off;
+	uint32_t iss, irs;
+	uint32_t snd_wnd_max;
+	uint32_t last_send_ms;
+
+	/* line 6: congestion control's own, counts */
+	uint32_t cc[8];
+	uint32_t retransmits, lost;
+	uint32_t challenge_ms;
+	uint16_t peer_mss;      /* as offered; options not taken off */
+	uint16_t syn_mss;       /* what we offered */
+	uint16_t rx_copy_used;  /* bytes of rx_copy that are taken */
+	uint8_t retries, keep_probes;
+	uint8_t challenges;
+	uint32_t rcv_mss;       /* estimate of the peer's segment size, for delayed ACK */
+	uint32_t heard_ms;      /* last segment from the peer */
+};
+static_assert(offsetof(struct tcp_conn, rcv_nxt) == 64, "line 1");
+static_assert(offsetof(struct tcp_conn, txq) == 128, "line 2");
+static_assert(offsetof(struct tcp_conn, out_node) == 192, "line 3");
+static_assert(offsetof(struct tcp_conn, timer) == 256, "line 4");
+static_assert(offsetof(struct tcp_conn, srtt_us) == 320, "line 5");
+static_assert(offsetof(struct tcp_conn, cc) == 384, "line 6");
+static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection");
+
+/* ---- tables (tcp_table.c) ---- */
+
+/* 64 bytes: seven entries and how many were pushed past this bucket when it was full. A lookup reads on
+ * only while that is not 0, so there are no tombstones to clean. */
+struct flow_bucket {
+	uint32_t over;
+	uint32_t spare;
+	struct {
+		uint32_t tag, index; /* tag = hash; index 0 = free, else index + 1 */
+	} e[7];
+};
+static_assert(sizeof(struct flow_bucket) == 64, "one cache line");
+
+struct flow_table {
+	struct flow_bucket *b;
+	uint32_t mask, n;
+};
+
+void flow_init(struct flow_table *t, uint32_t n_max);
+void flow_fini(struct flow_table *t);
+void flow_put(struct flow_table *t, uint32_t hash, uint32_t index);
+void flow_del(struct flow_table *t, uint32_t hash, uint32_t index);
+/* Next index with this hash; *it = 0 at first. UINT32_MAX at the end. The caller compares the tuple. */
+uint32_t flow_find(const struct flow_table *t, uint32_t hash, uint32_t *it);
+static inline void flow_prefetch(const struct flow_table *t, uint32_t hash)
+{
+	__builtin_prefetch(&t->b[hash & t->mask]);
+}
+
+/* TIME-WAIT: all of a closed connection that RFC 9293 still needs, in one cache line. */
+struct tcp_tw {
+	struct ip_addr local, remote;
+	uint16_t lport, rport;
+	uint32_t rcv_nxt, snd_nxt;
+	uint32_t ts_recent;
+	uint32_t ts_off;
+	uint32_t due_ms;
+	uint32_t prev, next; /* oldest first; index + 1 */
+};
+static_assert(sizeof(struct tcp_tw) == 64, "one cache line");
+
+struct tcp_listener {
+	struct ip_addr addr;
+	uint16_t port;
+	uint64_t tag;
+};
+#define TCP_LISTEN_MAX 256
+
+struct tcp_core {
+	struct tcp_conf conf;
+	struct net_core *net;
+	struct pkt_pool *pool;
+	struct stat *stat;
+	struct trace *trace;
+	struct rnd *rnd;
+	const struct tcp_cc_ops *cc;
+	unsigned worker;
+	bool pool_low;
+	uint64_t pool_checked_us;
+	uint64_t now_us;
+	struct list out, ready, half_open;
+	uint32_t n_conn, n_half_open, n_listen;
+	struct wheel wheel;
+	struct pool conns, chunks, boards, reasms, ooos, tws;
+	struct flow_table flows, tw_flows;
+	uint32_t tw_oldest, tw_newest, n_tw; /* index + 1 */
+	uint64_t hash_key[4];
+	uint8_t isn_key[16];
+	/* small payload that finds its connection's queue empty is copied here, all connections together */
+	struct pkt *copy_pkt;
+	uint8_t *copy_at, *copy_end;
+	struct tcp_listener listen[TCP_LISTEN_MAX];
+};
+
+/* A parsed segment. */
+struct tcp_seg {
+	struct net_seg *ns;
+	uint32_t seq, ack, len, wnd; /* len: payload; wnd: as in the header */
+	uint8_t flags;
+	uint8_t *data;
+	uint32_t hash;
+	struct tcp_opts opt;
+};
+
+static inline uint32_t now_ms32(const struct tcp_core *t)
+{
+	return (uint32_t)(t->now_us / 1000);
+}
+
+static inline bool tcp_synchronized(const struct tcp_conn *c)
+{
+	return c->state >= TCP_ESTABLISHED;
+}
+
+/* May data still be sent (or queued before the handshake is done)? */
+static inline bool tcp_can_send(const struct tcp_conn *c)
+{
+	return ((1u << c->state) & (1u << TCP_SYN_SENT | 1u << TCP_SYN_RECEIVED | 1u << TCP_ESTABLISHED |
+				    1u << TCP_CLOSE_WAIT)) != 0 &&
+	       !(c->flags & TF_FIN_WANTED);
+}
+
+/* tcp_table.c */
+uint32_t tcp_hash(const struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote,
+		  uint16_t lport, uint16_t rport);
+struct tcp_conn *tcp_find(struct tcp_core *t, uint32_t hash, const struct ip_addr *local,
+			  const struct ip_addr *remote, uint16_t lport, uint16_t rport);
+void tcp_table_add(struct tcp_conn *c);
+void tcp_table_remove(struct tcp_conn *c);
+struct tcp_tw *tcp_tw_find(struct tcp_core *t, uint32_t hash, const struct ip_addr *local,
+			   const struct ip_addr *remote, uint16_t lport, uint16_t rport);
+void tcp_tw_add(struct tcp_conn *c);
+void tcp_tw_restart(struct tcp_core *t, struct tcp_tw *w);
+void tcp_tw_remove(struct tcp_core *t, struct tcp_tw *w);
+void tcp_tw_expire(struct tcp_core *t);
+uint64_t tcp_tw_next_us(const struct tcp_core *t);
+
+/* tcp_core.c */
+struct tcp_conn *tcp_conn_new(struct tcp_core *t);
+void tcp_enter(struct tcp_conn *c, enum tcp_state state);
+void tcp_event(struct tcp_conn *c, uint32_t events);
+/* Ends the connection: out of the table, queues to send dropped, TCP_EV_CLOSED; freed when nobody holds it. */
+void tcp_finish(struct tcp_conn *c, enum err why);
+void tcp_time_wait(struct tcp_conn *c);
+void tcp_conn_free(struct tcp_conn *c);
+void tcp_want_output(struct tcp_conn *c);
+
+/* tcp_open.c */
+void tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min);
+void tcp_syn_options(struct tcp_conn *c, const struct tcp_opts *o);
+void tcp_half_open_done(struct tcp_conn *c);
+uint32_t tcp_isn(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote, uint16_t lport,
+		 uint16_t rport);
+void tcp_set_mss(struct tcp_conn *c);
+
+/* tcp_reasm.c */
+/* The in-order payload of s from data on goes to the user. Takes or drops the reference to pkt. */
+bool tcp_receive(struct tcp_conn *c, struct pkt *pkt, uint8_t *data, uint32_t len);
+void tcp_reasm_add(struct tcp_conn *c, struct pkt *pkt, uint32_t seq, uint8_t *data, uint32_t len);
+/* Moves what has become in order to the receive queue. */
+void tcp_reasm_pull(struct tcp_conn *c);
+void tcp_reasm_drop(struct tcp_conn *c);
+unsigned tcp_reasm_blocks(const struct tcp_conn *c, struct tcp_range *out, unsigned max);
+
+/* tcp_output.c */
+void tcp_output(struct tcp_conn *c);
+/* One segment: len bytes at seq, flags. False: no packet. */
+bool tcp_xmit(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags);
+bool tcp_send_syn(struct tcp_conn *c);
+void tcp_send_reset(struct tcp_conn *c);
+/* RST or ACK that belongs to no connection, in answer to s. */
+void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s);
+void tcp_answer_time_wait(struct tcp_core *t, const struct tcp_tw *w);
+void tcp_challenge(struct tcp_conn *c);
+uint32_t tcp_rcv_window(const struct tcp_conn *c);
+
+/* tcp_recover.c */
+void tcp_rtt_sample(struct tcp_conn *c, uint32_t rtt_us);
+/* Takes the SACK blocks; returns bytes that are newly known to have arrived. */
+uint32_t tcp_board_update(struct tcp_conn *c, const struct tcp_seg *s);
+void tcp_board_advance(struct tcp_conn *c);
+void tcp_board_drop(struct tcp_conn *c);
+/* Bytes that are thought to be in the network. */
+uint32_t tcp_pipe(const struct tcp_conn *c);
+/* The next run to retransmit, at most max bytes; false when there is none. any: what is not yet held for lost
+ * too. */
+bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_range *out);
+void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked);
+void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked);
+void tcp_enter_loss(struct tcp_conn *c);
+void tcp_resend_all(struct tcp_conn *c);
+
+/* tcp_cc.c */
+struct tcp_cc_ops {
+	const char *name;
+	void (*init)(struct tcp_conn *c);
+	/* acked bytes were acknowledged outside of fast recovery */
+	void (*acked)(struct tcp_conn *c, uint32_t acked, uint64_t now_us);
+	/* A loss: the new ssthresh. flight: bytes outstanding. */
+	uint32_t (*loss)(struct tcp_conn *c, uint32_t flight, uint64_t now_us);
+};
+extern const struct tcp_cc_ops tcp_cc_newreno, tcp_cc_cubic;
+uint32_t tcp_initial_cwnd(const struct tcp_conn *c);
+
+/* tcp_timer.c */
+void tcp_arm(struct tcp_conn *c, enum tcp_deadline d, uint64_t due_us);
+static inline void tcp_disarm(struct tcp_conn *c, enum tcp_deadline d)
+{
+	c->due[d] = 0; /* the wheel finds the node too early and puts it back or forgets it */
+}
+void tcp_arm_retx(struct tcp_conn *c);
+
+#endif
