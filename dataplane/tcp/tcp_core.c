@@ -87,9 +87,9 @@ void tcp_destroy(struct tcp_core **tp)
 	if (!t)
 		return;
 	for (uint32_t i = 0; i < t->conns.high; i++) {
-		struct tcp_conn *c = (struct tcp_conn *)(void *)(t->conns.mem + i * t->conns.size);
-		if (!c->core)
+		if (!(t->conns.gen[i] & 1)) /* free (pool.h) */
 			continue;
+		struct tcp_conn *c = (struct tcp_conn *)(void *)(t->conns.mem + i * t->conns.size);
 		c->flags &= ~(uint32_t)TF_USER;
 		if (c->state == TCP_CLOSED || c->state == TCP_TIME_WAIT)
 			tcp_conn_free(c);
@@ -177,7 +177,6 @@ void tcp_conn_free(struct tcp_conn *c)
 	tcpq_drop(&c->rxq, &t->chunks, c->rxq.len);
 	if (c->rx_copy)
 		pkt_free(c->rx_copy);
-	c->core = NULL;
 	pool_give(&t->conns, c);
 	t->n_conn--;
 }

@@ -2,6 +2,7 @@
  * tcp_option.c: reading and writing TCP options. Pure: no state, no allocation. Hot path.
  */
 #include "tcp_option.h"
+#include <stddef.h>
 #include <string.h>
 #include "check.h"
 #include "hot.h"
