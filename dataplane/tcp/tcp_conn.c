@@ -147,10 +147,6 @@ void tcp_shutdown(struct tcp_conn *c)
 {
 	if (!tcp_can_send(c))
 		return;
-	if (c->state == TCP_SYN_SENT) {
-		tcp_finish(c, ERR_OK); /* RFC 9293 3.10.4: nothing was opened yet */
-		return;
-	}
 	c->flags |= TF_FIN_WANTED;
 	tcp_want_output(c);
 }
@@ -174,6 +170,10 @@ void tcp_close(struct tcp_conn *c)
 	stop_reading(c);
 	if (c->state == TCP_CLOSED || c->state == TCP_TIME_WAIT)
 		return;
+	if (c->state == TCP_SYN_SENT) {
+		tcp_finish(c, ERR_OK); /* RFC 9293 3.10.4: nothing was opened yet */
+		return;
+	}
 	if (c->state == TCP_FIN_WAIT_2) {
 		/* Half-closed long ago, and everything was acknowledged. */
 		tcp_arm(c, TCP_T_LINGER, c->core->now_us + TCP_FIN2_US);

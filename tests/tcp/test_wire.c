@@ -87,6 +87,7 @@ static void app(struct wire *w, unsigned end, struct tcp_conn *c, uint32_t event
 	if (events & TCP_EV_FIN)
 		s->fin = true;
 	if (events & TCP_EV_CLOSED) {
+		r->slow_reader = false;
 		read_some(r, end);
 		s->closed = true;
 		s->err = tcp_error(c);
