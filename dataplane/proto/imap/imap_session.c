@@ -3,7 +3,7 @@
  * replies, time-outs. The phases and the session's invariants are in imap_int.h.
  *
  * Memory before login is bounded by 4 KiB a command, after it by 64 KiB and the arena's limit; a literal is
- * refused by its announced size, before a byte of it is taken or room is made (PROTOCOLS.md 3, case 9). What a
+ * refused by its announced size, before a byte of it is taken or room is made (the class of CVE-2024-34055). What a
  * refused LITERAL+ carries is thrown away; one that is too big for that ends the session, for the bytes behind
  * it must never be read as commands.
  */

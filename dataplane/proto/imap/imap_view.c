@@ -39,7 +39,7 @@ static void kw_take(struct imap_view *v, const struct store_view *sv)
 static void ent_push(struct imap_view *v, const struct store_ent *e, bool recent)
 {
 	if (v->n == v->cap) {
-		v->cap = v->cap ? v->cap + v->cap / 2 : 8;
+		v->cap += v->cap / 2 + 8;
 		v->ent = realloc(v->ent, v->cap * sizeof(*v->ent));
 		CHECK(v->ent);
 	}
