@@ -48,6 +48,9 @@ struct lg_io_ops {
 };
 
 extern const struct lg_io_ops lg_io_kernel;
+extern const struct lg_io_ops lg_io_stack;
+/* Before lg_run with lg_io_stack: the DPDK device string and the own address with its prefix length. */
+void lg_stack_options(const char *device, const char *address);
 
 struct lg_options {
 	const char *host, *port;

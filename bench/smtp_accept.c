@@ -29,12 +29,14 @@ static const char usage_text[] =
 	"  --verify-ledger FILE   append the X-Ledger-Id of every acknowledged message\n"
 	"  --run-id TEXT          first part of every X-Ledger-Id (made from time and pid)\n"
 	"  --stop-when-refused    end when the server takes no connection (for crash tests)\n"
+	"  --stack DEVICE         over our own TCP on this DPDK device instead of the kernel's sockets\n"
+	"  --address ADDR/LEN     own address with --stack (198.18.0.1/24)\n"
 	"  --json                 print one JSON object\n";
 
 enum opt {
 	OPT_HOST = 256, OPT_PORT, OPT_CONNECTIONS, OPT_PER_CONNECTION, OPT_MESSAGES, OPT_SECONDS, OPT_SIZE,
 	OPT_BODY_FILE, OPT_RECIPIENTS, OPT_FROM, OPT_TO, OPT_HELO, OPT_NO_PIPELINING, OPT_LEDGER, OPT_RUN_ID,
-	OPT_STOP, OPT_JSON, OPT_HELP
+	OPT_STOP, OPT_STACK, OPT_ADDRESS, OPT_JSON, OPT_HELP
 };
 
 static const struct option long_options[] = {
@@ -54,6 +56,8 @@ static const struct option long_options[] = {
 	{"verify-ledger", required_argument, NULL, OPT_LEDGER},
 	{"run-id", required_argument, NULL, OPT_RUN_ID},
 	{"stop-when-refused", no_argument, NULL, OPT_STOP},
+	{"stack", required_argument, NULL, OPT_STACK},
+	{"address", required_argument, NULL, OPT_ADDRESS},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
@@ -202,7 +206,7 @@ int main(int argc, char **argv)
 		.pipelining = true,
 	};
 	static struct lg_result r;
-	const char *body_file = NULL, *ledger = NULL;
+	const char *body_file = NULL, *ledger = NULL, *stack = NULL, *address = "198.18.0.1/24";
 	char run_id[64], header[LG_HEADER_MAX];
 	struct text body = {0};
 	uint64_t size = 4096;
@@ -230,6 +234,8 @@ int main(int argc, char **argv)
 		case OPT_LEDGER: ledger = optarg; break;
 		case OPT_RUN_ID: o.run_id = optarg; break;
 		case OPT_STOP: o.stop_when_refused = true; break;
+		case OPT_STACK: stack = optarg; break;
+		case OPT_ADDRESS: address = optarg; break;
 		case OPT_JSON: json = true; break;
 		case OPT_HELP: fputs(usage_text, stdout); return 0;
 		default: fputs(usage_text, stderr); return 2;
@@ -251,7 +257,9 @@ int main(int argc, char **argv)
 		perror(ledger);
 		return 1;
 	}
-	if (!lg_run(&o, &lg_io_kernel, &r))
+	if (stack)
+		lg_stack_options(stack, address);
+	if (!lg_run(&o, stack ? &lg_io_stack : &lg_io_kernel, &r))
 		return 1;
 	if (o.ledger && fclose(o.ledger)) {
 		perror(ledger);
