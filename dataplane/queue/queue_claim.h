@@ -51,6 +51,7 @@ struct queue_job {
 	struct arena mem;       /* replies */
 	unsigned n_pending;     /* at the claim */
 	bool expired;
+	bool soon;              /* what is pending may be tried again at once: others of it got through */
 	struct buf head;        /* the beginning of the message as it would be relayed, for a bounce */
 	struct queue_bounce bounce;
 	bool forget_failed;     /* failed recipients need no (further) word to the sender */

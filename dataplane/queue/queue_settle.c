@@ -100,7 +100,7 @@ static bool settle_submit(struct queue *q, struct queue_job *job)
 				next->rcpt[i].state = QUEUE_DONE;
 		queue_state_write(&p->state, next);
 		free(next);
-		p->due_us = retry_due(q, st->tries);
+		p->due_us = job->soon ? q->wall_us : retry_due(q, st->tries);
 		store_tx_qset(op, job->id, p->due_us, buf_span(&p->state));
 	}
 	pend_add(q, op, p);
