@@ -36,18 +36,20 @@ static void job_put_off(struct out *o, struct span why)
 	job_over(o);
 }
 
-/* The connection is of no more use: hang up without ceremony. */
+static bool connecting(const struct out *o)
+{
+	return o->state == OUT_GREET || o->state == OUT_EHLO || o->state == OUT_HELO;
+}
+
+/* The connection is of no more use. */
 static void dead(struct out *o)
 {
+	if (connecting(o))
+		o->site->n_opening--;
 	out_enter(o, OUT_DEAD);
 	list_del(&o->idle);
 	list_del(&o->woken);
 	o->s.deadline_us = 0;
-}
-
-static bool connecting(const struct out *o)
-{
-	return o->state == OUT_GREET || o->state == OUT_EHLO || o->state == OUT_HELO;
 }
 
 /* Before the connection was of use: the site's fault. n_conn must not count this one any more. */
@@ -300,6 +302,7 @@ static void greet_reply(struct out *o, const struct reply *r)
 
 static void hello_ok(struct out *o)
 {
+	o->site->n_opening--;
 	delivery_site_works(o->site);
 	next(o);
 }
@@ -440,7 +443,6 @@ static void out_open(struct session *s)
 	list_del(&o->want->node);
 	free(o->want);
 	o->want = NULL;
-	o->site->n_opening--;
 	out_enter(o, OUT_GREET);
 }
 

@@ -27,7 +27,7 @@ struct queue_site {
 	unsigned n_ready, n_item;
 	/* delivery's */
 	struct list idle;          /* sessions that could take an item now */
-	unsigned n_conn, n_opening; /* connections that stand or are being opened; of these not yet standing */
+	unsigned n_conn, n_opening; /* connections there are; of these not yet through the greeting */
 	unsigned fails;            /* in a row */
 	uint64_t hold_us;          /* no new connection before; 0 = none */
 	char last[128];            /* what the last failed connection ended with */
