@@ -211,6 +211,8 @@ struct store_conf {
 	void *disk_arg;
 	struct pkt_pool *big;    /* for reads */
 	struct rcu *rcu;
+	uint64_t checkpoint_bytes;   /* log between two checkpoints [256 MiB] */
+	struct stat *stat;           /* counters of the storage thread; NULL = none */
 	uint64_t (*wall_us)(void *); /* NULL = the system's clock; tests pass their own */
 	void *wall_arg;
 };
