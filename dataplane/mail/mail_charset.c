@@ -291,11 +291,12 @@ void mail_words_decode(struct buf *out, struct span in)
 			/* Goes if another word follows (6.2), stays if not. */
 			i++;
 		} else {
-			mail_charset_to_utf8(out, charset, buf_span(&bytes));
-			bytes.len = 0;
-			if (behind_word)
+			if (behind_word) {
+				mail_charset_to_utf8(out, charset, buf_span(&bytes));
+				bytes.len = 0;
 				add_unfolded(out, span_of(in.p + gap, i - gap));
-			behind_word = false;
+				behind_word = false;
+			}
 			add_unfolded(out, span_of(in.p + i, 1));
 			i++;
 		}
