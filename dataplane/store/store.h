@@ -80,8 +80,9 @@ enum store_verb {
 	STORE_SYNC,     /* a folder's entries, all or those changed since a modseq */
 	STORE_FOLDERS,  /* an account's folders */
 	STORE_WATCH,    /* completes when the folder's modseq is above op->since (or cancelled: ERR_CLOSED) */
-	STORE_LOCK,     /* POP3's exclusive use of an account: ERR_BUSY if held; */
-	STORE_UNLOCK,   /*   also let go by the holder's core when its session ends */
+	STORE_LOCK,     /* POP3's exclusive use of an account: ERR_BUSY if held */
+	STORE_UNLOCK,   /* by the same core, owner and owner_gen as the LOCK; from any other it does nothing (a session
+	                   that ends with its LOCK under way sends UNLOCK behind it, whatever became of that) */
 	STORE_ACCOUNTS, /* list accounts, in pages */
 	STORE_QSCAN,    /* list queue items, in pages */
 	STORE_VERB_N
