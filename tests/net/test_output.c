@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 TestSuite(output, .init = fx_setup, .fini = fx_teardown);
+TestSuite(offload, .init = fx_setup_offload, .fini = fx_teardown);
 
 Test(output, routes)
 {
@@ -108,7 +109,7 @@ Test(output, large_segments_are_cut)
 	}
 }
 
-Test(output, devices_that_cut_get_it_whole, .init = fx_setup_offload)
+Test(offload, devices_that_cut_get_it_whole)
 {
 	struct net_dst d;
 	fx_meet_peer();
