@@ -234,7 +234,7 @@ void delivery_turn(struct delivery *d)
 		bounce_give(d, LIST_ENTRY(list_pop(&d->bounces), struct queue_job, node));
 	while ((job = queue_headed(q)) != NULL)
 		bounce_give(d, job);
-	if (d->env->shutting_down)
+	if (d->env->shutting_down || queue_stopped(q))
 		return;
 	for (unsigned i = 0; i < CLAIMS_A_TURN && (job = queue_claim_expired(q)) != NULL; i++)
 		job_expire(d, job);

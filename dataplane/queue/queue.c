@@ -392,7 +392,7 @@ void queue_load(struct queue *q, const struct store_qitem *items, unsigned n)
 			continue;
 		struct queue_item *it = item_new(items[i].id, &items[i].blob, items[i].due_us, items[i].state);
 		it->key = st->site;
-		it->at_us[BY_EXPIRE] = st->expire_us;
+		item_expire_set(it, st, items[i].due_us);
 		it->n_rcpt = (uint16_t)st->n_rcpt;
 		it->tries = (uint16_t)st->tries;
 		queue_adopt(q, it);

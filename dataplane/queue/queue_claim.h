@@ -66,11 +66,12 @@ uint64_t queue_next_us(const struct queue *q);
 /* The next site in the round that has items due (each call goes one further); NULL if there is none. n_sites_ready
  * calls see each of them once. */
 struct queue_site *queue_site_round(struct queue *q);
+bool queue_stopped(const struct queue *q); /* the store failed: claims give nothing until the program starts again */
 unsigned queue_sites_ready(const struct queue *q);
 struct queue_site *queue_site_get(struct queue *q, const struct queue_site_key *key);
 /* The site's next due item; NULL: none, or no outcome could be written down now (store failed). */
 struct queue_job *queue_claim(struct queue *q, struct queue_site *site);
-/* An item whose time is over, whatever its site does; NULL: none. */
+/* An item whose time is over (job->expired), or that owes only a report, whatever its site does; NULL: none. */
 struct queue_job *queue_claim_expired(struct queue *q);
 /* Bytes of the body that are in memory, all of it, or NULL: read the store. */
 const struct slices *queue_job_body(const struct queue_job *job);

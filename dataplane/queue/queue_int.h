@@ -88,6 +88,8 @@ struct queue {
 struct queue_item *item_new(store_id id, const struct store_blob *blob, uint64_t due_us, struct span state);
 void item_free(struct queue *q, struct queue_item *it);
 void item_state_set(struct queue_item *it, struct span state);
+/* When it leaves the queue whatever its site does; without a pending recipient only a report is owed: when due. */
+void item_expire_set(struct queue_item *it, const struct queue_state *st, uint64_t due_us);
 void item_pin(struct queue *q, struct queue_item *it, const struct slices *body);
 void item_unpin(struct queue *q, struct queue_item *it);
 

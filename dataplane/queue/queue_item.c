@@ -43,6 +43,14 @@ void item_state_set(struct queue_item *it, struct span state)
 	it->state_len = (uint32_t)state.len;
 }
 
+void item_expire_set(struct queue_item *it, const struct queue_state *st, uint64_t due_us)
+{
+	bool pending = false;
+	for (unsigned i = 0; i < st->n_rcpt; i++)
+		pending |= st->rcpt[i].state == QUEUE_PENDING;
+	it->at_us[BY_EXPIRE] = pending ? st->expire_us : due_us;
+}
+
 void item_pin(struct queue *q, struct queue_item *it, const struct slices *body)
 {
 	if (body->n == 0 || body->n > q->pinned_max - q->pinned)

@@ -143,6 +143,11 @@ unsigned queue_sites_ready(const struct queue *q)
 	return q->n_round;
 }
 
+bool queue_stopped(const struct queue *q)
+{
+	return q->broken;
+}
+
 static struct queue_job *job_new(struct queue *q, struct queue_item *it)
 {
 	struct queue_job *job = calloc(1, sizeof(*job));
@@ -174,7 +179,7 @@ struct queue_job *queue_claim_expired(struct queue *q)
 	if (q->broken || q->expire.n == 0 || q->expire.v[0]->at_us[BY_EXPIRE] > q->wall_us)
 		return NULL;
 	struct queue_job *job = job_new(q, q->expire.v[0]);
-	job->expired = true;
+	job->expired = job->n_pending > 0;
 	return job;
 }
 

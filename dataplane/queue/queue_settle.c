@@ -142,6 +142,7 @@ static void settled(struct queue *q, struct pend *p, struct queue_job *job)
 	it->n_rcpt = (uint16_t)st->n_rcpt;
 	it->tries = (uint16_t)st->tries;
 	it->released = 0;
+	item_expire_set(it, st, p->due_us);
 	item_unpin(q, it); /* it will be long: what is deferred lives on disk */
 	item_wait(q, it, p->due_us);
 	free(st);

@@ -159,6 +159,7 @@ static bool turn(struct rig *r)
 	struct delivery_want w;
 	struct session *s;
 	bool did = store_step(r->store);
+	unsigned pending = store_pending(r->env.store);
 	unsigned n = store_poll(r->env.store, ops, ARRAY_LEN(ops));
 	for (unsigned i = 0; i < n; i++)
 		op_done(r, ops[i]);
@@ -174,7 +175,7 @@ static bool turn(struct rig *r)
 	}
 	for (unsigned i = 0; i < RIG_CONNS; i++)
 		did |= conn_settle(r, &r->conn[i]);
-	return did;
+	return did || store_pending(r->env.store) > pending - n;
 }
 
 void rig_run(struct rig *r)
@@ -321,12 +322,12 @@ bool rig_submit(struct rig *r, const char *from, const char *const *rcpt, unsign
 
 static void stop(struct rig *r)
 {
+	r->refuse = ERR_TOO_MANY; /* no new ones */
+	r->env.shutting_down = true;
 	for (unsigned i = 0; i < RIG_CONNS; i++)
 		if (r->conn[i].s != NULL)
 			conn_end(r, &r->conn[i]);
 	fake_store_hold(r->store, false);
-	r->refuse = ERR_TOO_MANY; /* no new ones */
-	r->env.shutting_down = true;
 	rig_run(r);
 	delivery_destroy(&r->d);
 	queue_destroy(&r->queue);
