@@ -364,7 +364,7 @@ void queue_submitted(struct queue *q, struct store_op *op)
 		if (p->kind == PEND_SETTLE)
 			settle_done(q, p, op);
 		else if (p->kind == PEND_READ)
-			read_done(q, p, op);
+			settle_read_done(q, p, op);
 		else if (p->kind == PEND_REMOVE)
 			remove_done(q, p, op);
 		pend_free(q, p);

@@ -112,7 +112,7 @@ unsigned site_owner(const struct queue *q, const struct queue_site_key *key);
 /* queue_settle.c */
 void settle_turn(struct queue *q);
 void settle_done(struct queue *q, struct pend *p, struct store_op *op);
-void read_done(struct queue *q, struct pend *p, struct store_op *op);
+void settle_read_done(struct queue *q, struct pend *p, struct store_op *op);
 void remove_done(struct queue *q, struct pend *p, struct store_op *op);
 void job_free(struct queue *q, struct queue_job *job);
 

@@ -232,7 +232,7 @@ void queue_read_head(struct queue *q, struct queue_job **jobp)
 	}
 }
 
-void read_done(struct queue *q, struct pend *p, struct store_op *op)
+void settle_read_done(struct queue *q, struct pend *p, struct store_op *op)
 {
 	struct queue_job *job = p->job;
 	list_del(&job->node);

@@ -146,7 +146,7 @@ static bool reap(struct store *s)
 	unsigned n = s->disk->ops->poll(s->disk, done, ARRAY_LEN(done));
 	for (unsigned i = 0; i < n; i++) {
 		if (done[i]->verb == DISK_READ)
-			read_done(s, done[i]);
+			store_read_done(s, done[i]);
 		else
 			log_written(s, done[i]);
 	}

@@ -268,7 +268,7 @@ void view_close(struct store *s); /* ends all watches */
 
 /* store_read.c */
 void read_op(struct store *s, struct op_int *o);
-void read_done(struct store *s, struct disk_req *r);
+void store_read_done(struct store *s, struct disk_req *r);
 void read_more(struct store *s);
 
 /* store_account.c */

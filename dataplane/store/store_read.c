@@ -247,7 +247,7 @@ void read_more(struct store *s)
 		read_begin(s, op_list_pop(&s->read_wait));
 }
 
-void read_done(struct store *s, struct disk_req *req)
+void store_read_done(struct store *s, struct disk_req *req)
 {
 	const struct chunk *c = req->user;
 	struct store_read *r = c->read;
