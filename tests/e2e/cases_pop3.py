@@ -36,7 +36,7 @@ def pop3_read(t):
         check_equal(top, head + b"\r\n\r\n" + body.split(b"\r\n")[0] + b"\r\n", "TOP 1 1")
         p.noop()
         capa = p.capa()
-        for word in "TOP", "UIDL", "USER", "PIPELINING", "RESP-CODES":
+        for word in "TOP", "UIDL", "PIPELINING", "RESP-CODES":
             check(word in capa, "CAPA lacks", word)
         p.quit()
     p = t.relay.pop3(box)
@@ -131,7 +131,7 @@ def pop3_bad(t):
         try:
             f(*a)
         except poplib.error_proto as e:
-            check(str(e).startswith("b'-ERR"), e)
+            check(e.args[0].startswith(b"-ERR"), e)
             return
         check(False, "not refused:", f.__name__, *a)
     refused(p.stat)

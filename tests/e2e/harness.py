@@ -262,7 +262,7 @@ class Relay:
 
     def imap(self, box, folder=None, host=RELAY4):
         m = imaplib.IMAP4(host, 143, timeout=30)
-        ok(m.login(box, '"%s"' % PASSWORD))
+        ok(m.login(box, PASSWORD))
         if folder:
             ok(m.select(folder))
         return m

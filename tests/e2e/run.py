@@ -42,7 +42,7 @@ def run_case(t, f):
             return "passed", ""
         except Skipped as e:
             return "skipped", str(e)
-        except (Exception, SystemExit) as e:
+        except Exception as e:
             why = where(e) + (str(e) if isinstance(e, Failed) else "%s: %s" % (type(e).__name__, e))
             if t.shared is not None and not t.shared.alive():
                 why += "; the relay died: " + t.shared.log()[-1500:]
