@@ -34,7 +34,7 @@ struct disk_faulty {
 	pthread_mutex_t lock;
 	struct disk_mem *m;
 	struct rnd rnd;
-	bool recording, reorder;
+	bool recording, reorder, lying;
 	struct event *ev;
 	uint64_t n_ev, cap_ev;
 	struct base_file *name; /* current names */
@@ -104,6 +104,11 @@ void disk_faulty_destroy(struct disk_faulty **fp)
 void disk_faulty_set_reorder(struct disk_faulty *f, bool on)
 {
 	f->reorder = on;
+}
+
+void disk_faulty_set_lying(struct disk_faulty *f, bool on)
+{
+	f->lying = on;
 }
 
 void disk_faulty_fail(struct disk_faulty *f, unsigned kinds, uint64_t nth, uint64_t count, enum err err)
@@ -342,7 +347,7 @@ static enum err faulty_sync(struct disk *d, struct disk_file *ff)
 	struct disk_faulty *f = faulty_of(d);
 	pthread_mutex_lock(&f->lock);
 	enum err e = call(f, DISK_FAULT_SYNC);
-	if (e == ERR_OK && f->recording)
+	if (e == ERR_OK && f->recording && !f->lying)
 		(void)event_add(f, EV_SYNC, ((struct faulty_file *)ff)->file);
 	pthread_mutex_unlock(&f->lock);
 	return e;
@@ -439,7 +444,7 @@ static unsigned faulty_poll(struct disk *base, struct disk_req **out, unsigned m
 		}
 		struct disk_req *r = d->flight[i];
 		memmove(&d->flight[i], &d->flight[i + 1], (--d->n_flight - i) * sizeof(struct disk_req *));
-		if (r->verb == DISK_WRITE_SYNC && r->err == ERR_OK && r->priv) {
+		if (r->verb == DISK_WRITE_SYNC && r->err == ERR_OK && r->priv && !f->lying) {
 			pthread_mutex_lock(&f->lock);
 			event_add(f, EV_STABLE_WRITE, ((struct faulty_file *)r->file)->file)->write = r->priv - 1;
 			pthread_mutex_unlock(&f->lock);

@@ -29,6 +29,8 @@ void disk_faulty_fail(struct disk_faulty *f, unsigned kinds, uint64_t nth, uint6
 uint64_t disk_faulty_calls(const struct disk_faulty *f, unsigned kinds);
 /* Requests come back in any order and late (default), or at once in order. */
 void disk_faulty_set_reorder(struct disk_faulty *f, bool on);
+/* From now on nothing becomes stable, though calls say so: the negative control of crash tests. */
+void disk_faulty_set_lying(struct disk_faulty *f, bool on);
 
 /* ---- cutting the power ---- */
 /* Starts recording: what is on the disk now is stable. */

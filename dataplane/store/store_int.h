@@ -228,8 +228,8 @@ void seg_header_write(const struct store *s, uint32_t slot, uint8_t block[DISK_B
 bool seg_header_read(const uint8_t block[DISK_BLOCK], uint32_t slot, struct seg_header *out);
 /* Frees what is dead; keeps spares coming. True if it did something. */
 bool seg_turn(struct store *s);
-/* More room may come: zeroing or a checkpoint runs or was started. */
-bool seg_press(struct store *s);
+/* More room may come: zeroing or a checkpoint runs or was started. end: the current segment is at its end. */
+bool seg_press(struct store *s, bool end);
 
 /* store_log.c */
 enum log_room { LOG_OK, LOG_WAIT, LOG_FULL, LOG_TOO_LONG };

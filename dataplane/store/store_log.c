@@ -44,7 +44,7 @@ static enum log_room log_space(struct store *s, uint32_t need, bool growth)
 	uint32_t spare = (fits ? 0u : 1u) + (growth ? 1u : 0u);
 	if (s->n_free >= spare)
 		return LOG_OK;
-	return seg_press(s) ? LOG_WAIT : LOG_FULL;
+	return seg_press(s, !fits) ? LOG_WAIT : LOG_FULL;
 }
 
 static void group_open(struct store *s, uint32_t need)
@@ -77,13 +77,10 @@ enum log_room log_reserve(struct store *s, uint32_t need, bool growth)
 		if (!full && len <= group_limit(s, s->open)) {
 			if (!growth || s->n_free >= 1)
 				return LOG_OK;
-			return seg_press(s) ? LOG_WAIT : LOG_FULL;
+			return seg_press(s, false) ? LOG_WAIT : LOG_FULL;
 		}
 		if (s->open->records == 0) {
 			/* It was opened in what is too small a rest of the segment: give the place up. */
-			enum log_room r = log_space(s, s->seg[s->cur].size, growth);
-			if (r != LOG_OK)
-				return r;
 			s->open->state = GROUP_NONE;
 			s->open = NULL;
 			s->cur_off = s->seg[s->cur].size;

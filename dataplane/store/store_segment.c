@@ -184,12 +184,18 @@ bool seg_turn(struct store *s)
 	return did;
 }
 
-bool seg_press(struct store *s)
+bool seg_press(struct store *s, bool end)
 {
+	if (end && s->cur != UINT32_MAX && !s->open && s->ix.seg[s->cur].live == 0) {
+		/* It holds changes but no bodies: after a checkpoint it can be begun again. */
+		s->seg[s->cur].state = SEG_FULL;
+		s->cur = UINT32_MAX;
+		s->reclaim = true;
+	}
 	(void)zero_begin(s);
 	if (atomic_load_explicit(&s->zero.state, memory_order_relaxed) != JOB_IDLE)
 		return true;
-	if (s->reclaim && s->n_flight > 0)
+	if (s->reclaim && (s->n_flight > 0 || seg_reclaim(s)))
 		return true;
 	for (uint32_t i = 0; i < s->n_seg && !s->ckpt_want; i++) {
 		if (seg_dead(s, i) && s->seg[i].end_seq > s->ckpt_seq && store_wall_us(s) >= s->ckpt_retry_us)

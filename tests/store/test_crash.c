@@ -1,0 +1,206 @@
+/*
+ * test_crash.c: the power is cut at every write of recorded random runs.
+ *
+ * A run submits random batches, some at a time, and notes after which event of the disk each was acknowledged.
+ * For each event and each kind of loss the image is opened: the store must hold exactly what the model held
+ * after some number of batches, and that number must be at least those acknowledged before the cut. Then the
+ * recovered store is used and opened again. A disk that lies about flushes is the negative control.
+ */
+#include "model.h"
+#include <stdio.h>
+
+#define STEPS_MAX 400
+
+struct run {
+	struct rig r;
+	struct model m;
+	char *want[STEPS_MAX + 1]; /* the model's dump after so many batches */
+	uint64_t acked[STEPS_MAX]; /* events at its acknowledgement */
+	unsigned n;
+	uint64_t start, acct, images, done_n;
+};
+
+static void run_init(struct run *u, uint64_t seed, uint32_t body_max)
+{
+	memset(u, 0, sizeof(*u));
+	rig_init(&u->r, RIG_FAULTY, seed);
+	u->r.conf.segment_size = 64u << 10;
+	u->r.conf.checkpoint_bytes = 160u << 10;
+	u->r.conf.size_max = 60 * (64u << 10);
+	disk_faulty_record(u->r.faulty);
+	cr_assert_eq(rig_open(&u->r), ERR_OK, "%s", u->r.why);
+	u->acct = rig_account(&u->r, "a@example.net");
+	model_init(&u->m, u->acct, (uint32_t)(u->r.wall_us / 1000000), body_max);
+	u->start = disk_faulty_events(u->r.faulty);
+	u->want[0] = model_dump(&u->m);
+}
+
+static void run_poll(struct run *u)
+{
+	struct store_op *got[8];
+	unsigned n = store_poll(u->r.c, got, 8);
+	for (unsigned i = 0; i < n; i++) {
+		cr_assert_eq(got[i]->err, ERR_OK, "batch %u: %s", (unsigned)u->done_n, err_name(got[i]->err));
+		u->acked[u->done_n++] = disk_faulty_events(u->r.faulty);
+		store_op_free(&got[i]);
+	}
+}
+
+/* Submits n batches, up to depth at a time. */
+static void run_go(struct run *u, unsigned n, unsigned depth, uint64_t seed)
+{
+	struct rnd rnd;
+	rnd_seed(&rnd, seed);
+	while (u->done_n < n) {
+		while (u->n < n && store_pending(u->r.c) < depth && rnd_below(&rnd, 3)) {
+			store_submit(u->r.c, model_step(&u->m, &u->r, &rnd));
+			u->want[++u->n] = model_dump(&u->m);
+		}
+		if (store_pending(u->r.c) == 0)
+			u->r.wall_us += 300000; /* not under way: the model has the time of the submission */
+		store_step(u->r.s);
+		run_poll(u);
+	}
+}
+
+static void run_fini(struct run *u)
+{
+	for (unsigned i = 0; i <= u->n; i++)
+		free(u->want[i]);
+	rig_fini(&u->r);
+}
+
+/* The image as a rig of its own. */
+static void image_rig(struct rig *r, const struct run *u, struct disk_mem *mem)
+{
+	*r = u->r;
+	r->mem = mem;
+	r->faulty = NULL;
+	r->s = NULL;
+	r->conf.disk = &disk_mem_ops;
+	r->conf.disk_arg = mem;
+	r->conf.wall_arg = r;
+}
+
+/* How many batches the image holds; -1: it cannot be opened or holds something else. */
+static int image_batches(struct run *u, struct rig *r, unsigned acked)
+{
+	if (rig_open(r) != ERR_OK)
+		return -1;
+	char *got = model_dump_store(r, u->acct);
+	int found = -1;
+	for (unsigned i = acked; i <= u->n && found < 0; i++) {
+		if (strcmp(got, u->want[i]) == 0)
+			found = (int)i;
+	}
+	free(got);
+	return found;
+}
+
+/* The store goes on where it was: a UID that is new, kept over another start. */
+static bool image_lives(struct run *u, struct rig *r)
+{
+	enum err e;
+	struct store_op *op = rig_sync(r, u->acct, STORE_INBOX, 0, false);
+	uint32_t next = op->view->folder.uidnext;
+	store_op_free(&op);
+	uint32_t uid = rig_deliver(r, u->acct, STORE_INBOX, "after the cut", 13, &e);
+	if (e != ERR_OK || uid != next)
+		return false;
+	rig_close(r);
+	if (rig_open(r) != ERR_OK)
+		return false;
+	op = rig_sync(r, u->acct, STORE_INBOX, 0, false);
+	bool ok = op->view->n_ent > 0 && op->view->ent[op->view->n_ent - 1].uid == uid &&
+		  rig_blob_is(r, op->view->ent[op->view->n_ent - 1].blob, "after the cut", 13);
+	store_op_free(&op);
+	return ok;
+}
+
+static unsigned acked_before(const struct run *u, uint64_t event)
+{
+	unsigned n = 0;
+	while (n < u->n && u->acked[n] <= event)
+		n++;
+	return n;
+}
+
+/* Every `stride`th event in every mode; returns how many images broke the promise. */
+static unsigned run_cut(struct run *u, unsigned stride, uint64_t seed, bool say)
+{
+	unsigned bad = 0;
+	struct disk_cut *cut = disk_cut_begin(u->r.faulty);
+	for (uint64_t ev = u->start; ev <= disk_faulty_events(u->r.faulty); ev += stride) {
+		disk_cut_advance(cut, ev);
+		for (int mode = 0; mode < DISK_CUT_N; mode++) {
+			struct disk_mem *mem = disk_cut_image(cut, (enum disk_cut_mode)mode, seed ^ ev * 4 ^ (uint64_t)mode);
+			struct rig r;
+			image_rig(&r, u, mem);
+			unsigned acked = acked_before(u, ev);
+			int n = image_batches(u, &r, acked);
+			bool ok = n >= (int)acked && image_lives(u, &r);
+			if (!ok && say)
+				cr_log_error("seed %llu event %llu mode %d: acknowledged %u, found %d %s",
+					     (unsigned long long)seed, (unsigned long long)ev, mode, acked, n, r.s ? "" : r.why);
+			bad += !ok;
+			u->images++;
+			store_close(&r.s);
+			disk_mem_destroy(&mem);
+		}
+	}
+	disk_cut_end(&cut);
+	return bad;
+}
+
+static void cut_run(uint64_t seed, unsigned n, unsigned depth, uint32_t body_max, unsigned stride, bool relay)
+{
+	struct run u;
+	run_init(&u, seed, body_max);
+	u.m.relay = relay;
+	run_go(&u, n, depth, seed);
+	char *got = model_dump_store(&u.r, u.acct);
+	cr_expect_str_eq(got, u.want[u.n], "seed %llu: the store differs from the model without any cut",
+			 (unsigned long long)seed);
+	free(got);
+	cr_expect_eq(run_cut(&u, stride, seed, true), 0);
+	cr_log_info("seed %llu: %llu events, %llu images", (unsigned long long)seed,
+		    (unsigned long long)disk_faulty_events(u.r.faulty), (unsigned long long)u.images);
+	run_fini(&u);
+}
+
+Test(crash, one_at_a_time)
+{
+	cut_run(1, 60, 1, 3000, 1, false);
+}
+
+Test(crash, many_in_flight)
+{
+	cut_run(2, 120, 12, 3000, 2, false);
+}
+
+Test(crash, large_bodies_over_segments)
+{
+	cut_run(3, 100, 8, 40000, 2, false);
+}
+
+Test(crash, long_run)
+{
+	cut_run(4, 400, 6, 9000, 17, false);
+}
+
+/* A relay's load in few segments: they are used again while old references may still come back. */
+Test(crash, segments_used_again)
+{
+	cut_run(6, 400, 8, 12000, 7, true);
+}
+
+/* The check itself: when the disk lies about flushes, acknowledged batches are missed. */
+Test(crash, negative_control)
+{
+	struct run u;
+	run_init(&u, 5, 3000);
+	disk_faulty_set_lying(u.r.faulty, true);
+	run_go(&u, 30, 3, 5);
+	cr_expect_gt(run_cut(&u, 3, 5, false), 5);
+	run_fini(&u);
+}
