@@ -72,7 +72,7 @@ struct account {
 	uint32_t n_sub;
 	struct account *hash_next;
 	bool locked;
-	uint32_t lock_core;
+	uint32_t lock_core, lock_owner, lock_gen; /* the session that holds it */
 };
 
 struct qitem {

@@ -224,6 +224,8 @@ static bool view_lock(struct store *s, struct op_int *o)
 	if (e == ERR_OK) {
 		a->locked = true;
 		a->lock_core = o->op.core->id;
+		a->lock_owner = o->op.owner;
+		a->lock_gen = o->op.owner_gen;
 	}
 	op_complete(s, o, e);
 	return true;
@@ -232,7 +234,8 @@ static bool view_lock(struct store *s, struct op_int *o)
 static bool view_unlock(struct store *s, struct op_int *o)
 {
 	struct account *a = index_account(&s->ix, o->op.acct);
-	bool held = a && a->locked && a->lock_core == o->op.core->id;
+	bool held = a && a->locked && a->lock_core == o->op.core->id && a->lock_owner == o->op.owner &&
+		    a->lock_gen == o->op.owner_gen;
 	if (held)
 		a->locked = false;
 	op_complete(s, o, held ? ERR_OK : ERR_NOT_FOUND);
