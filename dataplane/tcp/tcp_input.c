@@ -299,7 +299,7 @@ static bool segment_ack(struct tcp_conn *c, struct tcp_seg *s)
 			c->retries = min32(c->retries, 1) & UINT8_MAX; /* alive, only full */
 		if ((c->flags & TF_PERSIST) && c->snd_wnd > 0)
 			persist_ends(c);
-		else if (dup || fresh)
+		else if ((dup || fresh) && !(c->flags & TF_PERSIST)) /* answers to probes are no duplicates */
 			tcp_ack_duplicate(c, fresh);
 	}
 

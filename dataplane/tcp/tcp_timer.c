@@ -127,7 +127,8 @@ static bool keep_fires(struct tcp_conn *c)
 		tcp_xmit(c, c->snd_una - 1, 0, TH_ACK);
 		stat_inc(t->stat, STAT_tcp_keepalive);
 	}
-	tcp_arm(c, TCP_T_KEEP, t->now_us + TCP_KEEP_INTVL);
+	uint64_t wait_us = t->conf.keepalive_us < TCP_KEEP_INTVL ? t->conf.keepalive_us : TCP_KEEP_INTVL;
+	tcp_arm(c, TCP_T_KEEP, t->now_us + wait_us);
 	return true;
 }
 
@@ -172,8 +173,9 @@ static void run(struct tcp_conn *c)
 	for (unsigned d = 0; d < TCP_T__N; d++)
 		if (c->due[d] && c->due[d] < first)
 			first = c->due[d];
-	if (first != UINT64_MAX && !c->timer.due_ms)
-		timer_arm(&c->core->wheel, &c->timer, (first + 999) / 1000);
+	uint64_t first_ms = (first + 999) / 1000;
+	if (first != UINT64_MAX && (!c->timer.due_ms || first_ms < c->timer.due_ms))
+		timer_arm(&c->core->wheel, &c->timer, first_ms);
 }
 
 void tcp_timers(struct tcp_core *t, uint64_t now_us)

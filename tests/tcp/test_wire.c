@@ -235,7 +235,7 @@ static void one_seed(uint64_t seed)
 	finish(&r, "lossy", seed);
 }
 
-Test(wire, lossy, .timeout = 120)
+Test(wire, lossy)
 {
 	uint32_t one = env_number("WIRE_SEED", 0);
 	uint32_t n = env_number("WIRE_SEEDS", 400);
@@ -245,4 +245,59 @@ Test(wire, lossy, .timeout = 120)
 	else
 		for (uint32_t seed = 1; seed <= n; seed++)
 			one_seed(seed);
+}
+
+/* ---- how fast it recovers ---- */
+
+struct rate_row {
+	const char *name;
+	uint32_t loss, reorder;
+	uint32_t delay_us;
+	uint64_t bits_per_s;
+	uint32_t queue_bytes;
+	bool sack, timestamps;
+	double min_mbit; /* fails below */
+};
+
+static const struct rate_row rate_rows[] = {
+	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, 4},
+	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true, 3},
+	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true, 12},
+	{"1 % loss, 1 ms, 1 Gb/s, SACK", 100, 0, 500, 1000000000, 0, true, true, 40},
+	{"5 % loss, 1 ms, 1 Gb/s, SACK", 500, 0, 500, 1000000000, 0, true, true, 5},
+	{"10 % loss, 1 ms, 1 Gb/s, SACK", 1000, 0, 500, 1000000000, 0, true, true, 1},
+	{"queue 64 KB, 20 ms, 50 Mb/s", 0, 0, 10000, 50000000, 65536, true, true, 35},
+	{"queue 64 KB, no SACK", 0, 0, 10000, 50000000, 65536, false, true, 20},
+	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true, 8},
+	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true, 90},
+};
+
+Test(wire, rates)
+{
+	bool print = env_number("WIRE_PRINT", 0);
+
+	for (unsigned i = 0; i < sizeof(rate_rows) / sizeof(rate_rows[0]); i++) {
+		const struct rate_row *row = &rate_rows[i];
+		struct tcp_conf c = tcp_conf_default();
+		struct wire_link l = {.loss = row->loss, .reorder = row->reorder, .late_us = 2000,
+				      .delay_us = row->delay_us, .bits_per_s = row->bits_per_s,
+				      .queue_bytes = row->queue_bytes};
+		struct run r;
+
+		c.sack = row->sack;
+		c.timestamps = row->timestamps;
+		c.data_retries = 20;
+		start(&r, 100 + i, &c, &c, &l, 1500, false);
+		uint64_t from = r.w.now_us;
+		r.side[0].to_send = 10000000;
+		drive(&r, 600000000);
+		double mbit = (double)r.side[1].got * 8 / (double)(r.w.now_us - from);
+		if (print)
+			printf("%-46s %7.1f Mb/s  %5lu retransmits %4lu fast %4lu timeouts\n", row->name, mbit,
+			       stat_get(&r.w.end[0].stat, STAT_tcp_retransmit),
+			       stat_get(&r.w.end[0].stat, STAT_tcp_fast_retransmit),
+			       stat_get(&r.w.end[0].stat, STAT_tcp_rto));
+		cr_expect_geq(mbit, row->min_mbit, "%s: %.2f Mb/s", row->name, mbit);
+		finish(&r, row->name, 100 + i);
+	}
 }
