@@ -318,7 +318,8 @@ static void d_fail(struct play *p, struct word *w)
 	for (unsigned v = 0; v < STORE_VERB_N; v++)
 		for (unsigned e = 0; verbs[v] && e < ERR__N; e++)
 			if (span_eq(span_str(verbs[v]), w->v[0]) && span_eq(span_str(err_name(e)), w->v[1])) {
-				fake_store_fail(p->h.store, v, e, w->n > 2 ? (unsigned)number(p, w->v[2]) : 1);
+				p->skipped = !fake_store_fail(p->h.store, v, e,
+							      w->n > 2 ? (unsigned)number(p, w->v[2]) : 1);
 				return;
 			}
 	fail(p, "no such verb or error", SPAN(""), w->v[0]);

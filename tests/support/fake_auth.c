@@ -1,8 +1,7 @@
 /*
- * fake_auth.c: directory.h for session tests: the same answers, passwords compared as they are, ready at
- * the next auth_poll. Users with a name that begins with "busy" find the helpers overloaded.
+ * fake_auth.c: the password half of directory.h without threads: passwords compared as they are, ready at the next
+ * auth_poll. Users with a name that begins with "busy" find the helpers overloaded.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include "directory.h"
 
@@ -16,64 +15,6 @@ struct auth_core {
 struct auth {
 	struct auth_core core[4];
 };
-
-bool dir_is_local_domain(const struct conf *c, struct span domain)
-{
-	for (unsigned i = 0; i < c->n_domain; i++)
-		if (c->domain[i].local && span_ieq(span_str(c->domain[i].name), domain))
-			return true;
-	return false;
-}
-
-bool dir_may_relay_from(const struct conf *c, const struct ip_addr *peer)
-{
-	for (unsigned i = 0; i < c->n_relay_from; i++)
-		if (ip_in_prefix(peer, &c->relay_from[i]))
-			return true;
-	return false;
-}
-
-const struct conf_route *dir_route(const struct conf *c, struct span domain)
-{
-	for (unsigned i = 0; i < c->n_route; i++) {
-		struct span p = span_str(c->route[i].pattern);
-		if (span_eq(p, SPAN("*")) || span_ieq(p, domain))
-			return &c->route[i];
-	}
-	return NULL;
-}
-
-static bool account(const struct store *s, struct span local, struct span domain, uint64_t *acct)
-{
-	struct store_account a;
-	char name[512];
-	int n = snprintf(name, sizeof(name), SPAN_FMT "@" SPAN_FMT, SPAN_ARG(local), SPAN_ARG(domain));
-	if (n < 0 || (size_t)n >= sizeof(name) || !store_account_find(s, span_of(name, (size_t)n), &a))
-		return false;
-	*acct = a.id;
-	return true;
-}
-
-enum dir_verdict dir_resolve(const struct conf *c, const struct store *s, const struct ip_addr *peer,
-			     struct span local, struct span domain, struct queue_rcpt *out)
-{
-	bool configured = false;
-	if (domain.len == 0)
-		domain = span_str(c->domain[0].name);
-	out->local = dir_is_local_domain(c, domain);
-	if (out->local)
-		return account(s, local, domain, &out->acct) ? DIR_LOCAL : DIR_UNKNOWN_USER;
-	for (unsigned i = 0; i < c->n_domain; i++)
-		configured |= span_ieq(span_str(c->domain[i].name), domain);
-	if (!configured && !dir_may_relay_from(c, peer))
-		return DIR_RELAY_DENIED;
-	const struct conf_route *r = dir_route(c, domain);
-	if (!r)
-		return DIR_NO_ROUTE;
-	out->site.host = r->host;
-	out->site.port = r->port;
-	return DIR_RELAY;
-}
 
 struct auth *auth_create(unsigned n_threads, unsigned n_cores)
 {

@@ -1232,10 +1232,29 @@ bool store_step(struct store *s)
 }
 
 /* ---- for tests ---- */
-void fake_store_fail(struct store *s, enum store_verb verb, enum err err, unsigned n)
+struct store *fake_store_open(struct pkt_pool *pool)
+{
+	struct store *s = NULL;
+	struct store_conf c = {.n_cores = 2, .ops_per_core = 64, .big = pool, .cpu = -1};
+	CHECK(store_open(&s, &c, NULL, 0) == ERR_OK);
+	return s;
+}
+
+void fake_store_close(struct store **s)
+{
+	store_close(s);
+}
+
+bool fake_store_step(struct store *s)
+{
+	return store_step(s);
+}
+
+bool fake_store_fail(struct store *s, enum store_verb verb, enum err err, unsigned n)
 {
 	s->fail_err[verb] = err;
 	s->fail_n[verb] = n;
+	return true;
 }
 
 void fake_store_hold(struct store *s, bool hold)

@@ -29,9 +29,7 @@ void harness_init(struct harness *h, const struct proto *proto)
 	CHECK(h->stat != NULL && h->trace != NULL);
 	memset(h->stat, 0, sizeof(*h->stat));
 	rnd_seed(&h->rnd, 1);
-	char why[256] = "";
-	struct store_conf sc = {.n_cores = 2, .ops_per_core = 64, .big = h->pool, .cpu = -1};
-	CHECK(store_open(&h->store, &sc, why, sizeof(why)) == ERR_OK);
+	h->store = fake_store_open(h->pool);
 	fake_store_account(h->store, "alice@example.net", "wonderland");
 	fake_store_account(h->store, "bob@example.net", "builder");
 	h->auth = auth_create(1, 1);
@@ -91,7 +89,7 @@ static struct session *find(struct harness *h, uint32_t index, uint32_t gen)
 static bool turn_store(struct harness *h)
 {
 	struct store_op *ops[16];
-	bool did = store_step(h->store);
+	bool did = fake_store_step(h->store);
 	unsigned n = store_poll(h->env.store, ops, ARRAY_LEN(ops));
 	for (unsigned i = 0; i < n; i++) {
 		if (ops[i]->submit)
@@ -233,7 +231,7 @@ void harness_fini(struct harness *h)
 	harness_run(h);
 	queue_destroy(&h->queue);
 	auth_destroy(&h->auth);
-	store_close(&h->store);
+	fake_store_close(&h->store);
 	free(h->stat);
 	free(h->trace);
 	pkt_pool_destroy(&h->pool); /* checks that every packet came back */
