@@ -353,7 +353,7 @@ void queue_submitted(struct queue *q, struct store_op *op)
 	if (map_get(&q->pend, (uint64_t)(uintptr_t)op, &val)) {
 		struct pend *p = (struct pend *)(uintptr_t)val;
 		(void)map_del(&q->pend, (uint64_t)(uintptr_t)op);
-		if (op->err == ERR_OK) {
+		if (op->err == ERR_OK && p->kind != PEND_REMOVE) {
 			stat_add(q->stat, STAT_delivery_local, p->n_local);
 			hand_over(q, &p->items);
 		}
