@@ -336,6 +336,13 @@ bool worker_open_wanted(struct worker *w)
 	struct delivery_want want;
 	bool any = false;
 	static const struct ip_addr from_any;
+	struct session *s;
+	while ((s = delivery_woken(w->delivery)) != NULL) { /* idle ones that were given mail */
+		struct link *l = s->conn;
+		any = true;
+		s->proto->input(s);
+		link_settle(l);
+	}
 	while (delivery_want(w->delivery, &want)) {
 		enum err e = ERR_OK;
 		any = true;
