@@ -167,8 +167,8 @@ class Relay:
         self.log_path = os.path.join(self.dir, "log")
         self.conf_path = os.path.join(self.dir, "veredus.conf")
         self.socket = os.path.join(self.dir, "ctl")
-        self.settings = dict(DEFAULTS, device=DEVICES[device], store=os.path.join(self.dir, "store"),
-                             socket=self.socket, **settings)
+        self.settings = {**DEFAULTS, "device": DEVICES[device], "store": os.path.join(self.dir, "store"),
+                         "socket": self.socket, **settings}
         self.process = None
         self.boxes = itertools.count(1)
         self.configure(CONFIG.format(**self.settings))

@@ -46,6 +46,7 @@ def run_case(t, f):
             why = where(e) + (str(e) if isinstance(e, Failed) else "%s: %s" % (type(e).__name__, e))
             if t.shared is not None and not t.shared.alive():
                 why += "; the relay died: " + t.shared.log()[-1500:]
+            t.drop_shared(check_status=False)  # the next case must not suffer from this one
             return "failed", why
 
 
