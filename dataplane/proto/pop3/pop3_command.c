@@ -182,7 +182,7 @@ void pop3_command(struct pop3_session *ps, struct span line)
 	struct span verb = span_head(line, sp < 0 ? line.len : (size_t)sp);
 	struct span arg = span_from(line, verb.len + (sp >= 0));
 	const struct pop3_cmd *c = command_find(verb);
-	trace_put(s->env->trace, s->env->now_us, TRACE_session_cmd, (uint32_t)s->session_id,
+	trace_put(s->env->trace, s->env->now_us, TRACE_session_cmd, s->index,
 		  (uint16_t)(c ? c - commands : UINT16_MAX), ps->state);
 	if (c && c->run != cmd_pass) /* a password may begin or end with spaces */
 		arg = span_trim(arg);

@@ -65,7 +65,6 @@ static void pop3_open(struct session *s)
 	memset((uint8_t *)ps + sizeof(*s), 0, sizeof(*ps) - sizeof(*s));
 	arena_init(&s->arena, 64 * 1024);
 	stat_inc(s->env->stat, STAT_pop3_connections);
-	trace_put(s->env->trace, s->env->now_us, TRACE_session_open, (uint32_t)s->session_id, CONF_POP3, s->peer_port);
 	pop3_deadline(ps);
 	if (s->env->shutting_down) {
 		stream_str(&s->st, "-ERR [SYS/TEMP] Server is shutting down\r\n");
@@ -222,6 +221,7 @@ static void update_done(struct pop3_session *ps, enum err err)
 static void pop3_store_done(struct session *s, struct store_op *op)
 {
 	struct pop3_session *ps = pop3_of(s);
+	trace_put(s->env->trace, s->env->now_us, TRACE_store_op, s->index, (uint16_t)op->verb, op->err);
 	if (op->verb == STORE_UNLOCK || ps->state == POP3_CLOSING)
 		;
 	else if (op->verb == STORE_LOCK)
@@ -322,7 +322,6 @@ static void pop3_shutdown(struct session *s)
 static void pop3_gone(struct session *s)
 {
 	struct pop3_session *ps = pop3_of(s);
-	trace_put(s->env->trace, s->env->now_us, TRACE_session_close, (uint32_t)s->session_id, ps->state, 0);
 	unlock(ps);
 	free(ps->msg);
 	ps->msg = NULL;

@@ -375,7 +375,7 @@ void smtp_command(struct smtp_session *ss, struct span line, uint32_t line_len)
 	struct span verb = span_head(line, sp < 0 ? line.len : (size_t)sp);
 	struct span arg = span_trim(span_from(line, verb.len));
 	const struct smtp_cmd *c = command_find(verb);
-	trace_put(s->env->trace, s->env->now_us, TRACE_session_cmd, (uint32_t)s->session_id,
+	trace_put(s->env->trace, s->env->now_us, TRACE_session_cmd, s->index,
 		  (uint16_t)(c ? c - commands : UINT16_MAX), ss->state);
 	if (!c && line.len && line.p[0] == 0x16) {
 		cmd_foreign(ss, arg);

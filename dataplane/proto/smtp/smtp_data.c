@@ -113,6 +113,7 @@ static COLD void refuse(struct smtp_session *ss, enum stat_id why, const char *r
 static const char *const store_refusal[ERR__N] = {
 	[ERR_NO_SPACE] = "452 4.3.1 Insufficient system storage\r\n",
 	[ERR_NO_MEMORY] = "452 4.3.1 Out of memory, try again later\r\n",
+	[ERR_TOO_LONG] = "552 5.3.4 Message too big\r\n", /* for the store's own limits */
 	[ERR_QUOTA] = "452 4.2.2 Mailbox full\r\n",
 	[ERR_NOT_FOUND] = "450 4.2.1 Mailbox has changed, try again later\r\n",
 	[ERR_SHUTDOWN] = "421 4.3.2 Service shutting down\r\n",
@@ -393,6 +394,7 @@ static void commit_done(struct smtp_session *ss, const struct store_op *op)
 
 void smtp_data_done(struct smtp_session *ss, struct store_op *op)
 {
+	trace_put(ss->s.env->trace, ss->s.env->now_us, TRACE_store_op, ss->s.index, (uint16_t)op->verb, op->err);
 	if (op->verb == STORE_BODY)
 		part_done(ss, op->err);
 	else if (ss->state == SMTP_COMMIT)

@@ -55,7 +55,7 @@ static void say(struct smtp_session *ss, struct span text)
 	unsigned code = (unsigned)(text.p[0] - '0') * 100 + (unsigned)(text.p[1] - '0') * 10 +
 			(unsigned)(text.p[2] - '0');
 	stream_write(&s->st, text);
-	trace_put(s->env->trace, s->env->now_us, TRACE_session_reply, (uint32_t)s->session_id, (uint16_t)code,
+	trace_put(s->env->trace, s->env->now_us, TRACE_session_reply, s->index, (uint16_t)code,
 		  ss->state);
 	if (code >= 500)
 		ss->errors++;
@@ -92,7 +92,6 @@ static void smtp_open(struct session *s)
 	memset((uint8_t *)ss + sizeof(*s), 0, sizeof(*ss) - sizeof(*s));
 	arena_init(&s->arena, SMTP_ARENA_MAX);
 	stat_inc(s->env->stat, STAT_smtp_connections);
-	trace_put(s->env->trace, s->env->now_us, TRACE_session_open, (uint32_t)s->session_id, CONF_SMTP, s->peer_port);
 	smtp_deadline(ss);
 	if (s->env->shutting_down)
 		smtp_bye(ss, "421 4.3.2 Service shutting down\r\n");
@@ -214,7 +213,6 @@ static void smtp_shutdown(struct session *s)
 static void smtp_close(struct session *s)
 {
 	struct smtp_session *ss = smtp_of(s);
-	trace_put(s->env->trace, s->env->now_us, TRACE_session_close, (uint32_t)s->session_id, ss->state, 0);
 	smtp_txn_end(ss);
 	free(ss->helo);
 	ss->helo = NULL;
