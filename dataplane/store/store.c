@@ -381,9 +381,10 @@ static void cores_fini(struct store *s)
 		struct store_core *c = &s->core[i];
 		for (uint32_t j = 0; j < c->pool.high; j++) {
 			struct op_int *o = pool_find(&c->pool, j, c->pool.gen[j]);
+			if (!o || !o->in_use)
+				continue;
 			struct store_op *op = &o->op;
-			if (o && o->in_use)
-				store_op_free(&op);
+			store_op_free(&op);
 		}
 		pool_fini(&c->pool);
 		spsc_fini(&c->sub);

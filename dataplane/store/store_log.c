@@ -90,6 +90,8 @@ enum log_room log_reserve(struct store *s, uint32_t need, bool growth)
 			log_close(s);
 		}
 	}
+	if (s->group[s->seq_next % GROUP_SLOTS].state == GROUP_FLIGHT)
+		return LOG_WAIT; /* one is slow: those behind it are done but cannot count yet */
 	enum log_room r = log_space(s, whole, growth);
 	if (r == LOG_OK)
 		group_open(s, whole);
