@@ -687,16 +687,18 @@ Test(store, ids_are_new_after_each_start)
 	each(ids);
 }
 
-/* A pool that is used up says so, and many ops at once come back in order. */
+/* A pool that is used up says so, and many ops at once, some large, come back in order: also from a disk
+ * that finishes groups in any order. */
 static void many(struct rig *r)
 {
+	static uint8_t text[200001];
 	uint64_t a = rig_account(r, "a@example.net");
 	struct store_op *op[64], *got[64];
 	for (unsigned round = 0; round < 5; round++) {
 		for (unsigned i = 0; i < 64; i++) {
 			op[i] = rig_op(r, STORE_COMMIT);
 			op[i]->blob = store_id_new(r->c);
-			op[i]->body = rig_bytes(r, "0123456789", i % 10 + 1);
+			op[i]->body = rig_bytes(r, text, i % 10 * 20000 + 1);
 			store_tx_blob(op[i], op[i]->blob, 0, 0);
 			store_tx_deliver(op[i], a, STORE_INBOX, op[i]->blob, 0, SPAN(""), 0);
 			store_submit(r->c, op[i]);
