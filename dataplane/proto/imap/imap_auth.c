@@ -41,30 +41,41 @@ void imap_cmd_login(struct imap *im, struct imap_parser *p)
 		submit(im, user, password);
 }
 
-/* authzid NUL authcid NUL password, in base64 */
+/* authzid NUL authcid NUL password. False: it is not that. */
+static bool plain_split(struct span all, struct span *authzid, struct span *user, struct span *password)
+{
+	ptrdiff_t a = span_find(all, 0), b;
+	struct span rest;
+
+	if (a < 0)
+		return false;
+	rest = span_from(all, (size_t)a + 1);
+	b = span_find(rest, 0);
+	*authzid = span_head(all, (size_t)a);
+	*user = span_head(rest, b < 0 ? 0 : (size_t)b);
+	*password = span_from(rest, (size_t)(b + 1));
+	return b > 0;
+}
+
+/* The message of PLAIN in base64. raw lies in the arena, which ends with the command: it is wiped before. */
 static void plain(struct imap *im, struct span b64)
 {
 	size_t cap = MAIL_B64_DEC_MAX(b64.len);
 	uint8_t *raw = arena_alloc(&im->s.arena, cap + 1);
 	ptrdiff_t len = raw ? mail_b64_decode(b64, raw, cap) : -1;
+	struct span authzid, user, password;
 
-	if (len < 0) {
-		imap_bad(im, "Invalid base64");
-		return;
-	}
-	struct span all = span_of(raw, (size_t)len);
-	ptrdiff_t a = span_find(all, 0);
-	struct span rest = span_from(all, (size_t)(a + 1));
-	ptrdiff_t b = a < 0 ? -1 : span_find(rest, 0);
-
-	if (b < 0) {
+	if (len < 0 || !plain_split(span_of(raw, (size_t)len), &authzid, &user, &password)) {
+		if (raw)
+			wipe(raw, cap);
 		imap_bad(im, "Invalid SASL PLAIN message");
-	} else if (a > 0 && !span_ieq(span_head(all, (size_t)a), span_head(rest, (size_t)b))) {
+	} else if (authzid.len && !span_ieq(authzid, user)) {
+		wipe(raw, cap);
 		imap_finish(im, false, "NO [AUTHORIZATIONFAILED] No log-in in another's name");
 	} else {
-		submit(im, span_head(rest, (size_t)b), span_from(rest, (size_t)(b + 1)));
+		submit(im, user, password);
+		wipe(raw, cap);
 	}
-	wipe(raw, cap);
 }
 
 void imap_cmd_authenticate(struct imap *im, struct imap_parser *p)

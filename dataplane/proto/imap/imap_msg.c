@@ -31,10 +31,11 @@ struct span imap_msg_span(const struct imap *im)
 /* Has the empty line come that ends a header? Looks only at what was added after from. */
 static bool header_ended(const struct imap_msg *m, size_t from)
 {
-	const uint8_t *p = m->p, *end = p + m->len;
+	const uint8_t *p = m->p, *end;
 
 	if (m->len == 0)
 		return false;
+	end = p + m->len;
 	if ((m->len >= 1 && p[0] == '\n') || (m->len >= 2 && p[0] == '\r' && p[1] == '\n'))
 		return true;
 	p += from > 2 ? from - 2 : 0;

@@ -115,9 +115,9 @@ enum err imap_set_resolve_seq(struct imap_set *s, uint32_t count, bool lenient)
 	return ERR_OK;
 }
 
-uint32_t imap_uid_find(const struct store_ent *ent, uint32_t count, uint32_t uid)
+uint32_t imap_uid_find(const struct store_ent *ent, uint32_t from, uint32_t count, uint32_t uid)
 {
-	uint32_t lo = 0, hi = count;
+	uint32_t lo = from, hi = count;
 
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
@@ -136,8 +136,8 @@ void imap_set_resolve_uid(struct imap_set *s, const struct store_ent *ent, uint3
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct imap_range r = range_fix(s->v[i], star);
-		uint32_t lo = imap_uid_find(ent, count, r.lo);
-		uint32_t hi = r.hi == UINT32_MAX ? count : imap_uid_find(ent, count, r.hi + 1);
+		uint32_t lo = imap_uid_find(ent, 0, count, r.lo);
+		uint32_t hi = r.hi == UINT32_MAX ? count : imap_uid_find(ent, lo, count, r.hi + 1);
 
 		if (lo < hi)
 			s->v[n++] = (struct imap_range){lo, hi - 1};

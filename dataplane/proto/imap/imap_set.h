@@ -33,8 +33,8 @@ enum err imap_set_resolve_seq(struct imap_set *s, uint32_t count, bool lenient);
 /* UIDs into indexes of ent[0..count), in place; unknown UIDs are left out (RFC 3501 6.4.8). */
 void imap_set_resolve_uid(struct imap_set *s, const struct store_ent *ent, uint32_t count);
 bool imap_set_has(const struct imap_set *s, uint32_t index);
-/* First index of ent[0..count) with a UID >= uid, or count. */
-uint32_t imap_uid_find(const struct store_ent *ent, uint32_t count, uint32_t uid);
+/* First index of ent[from..count) with a UID >= uid, or count. */
+uint32_t imap_uid_find(const struct store_ent *ent, uint32_t from, uint32_t count, uint32_t uid);
 
 /* The pairs of UIDs behind index ranges, as the store's mutations take them (2 * s->n numbers, in the arena). */
 uint32_t *imap_set_uids(const struct imap_set *s, const struct store_ent *ent, struct arena *a);

@@ -175,7 +175,7 @@ void imap_view_merge(struct imap_view *v, const struct store_view *sv, const str
 			ent_push(v, e, v->readonly || e->uid >= sv->recent_from);
 			continue;
 		}
-		uint32_t to = sv->full ? at : at + imap_uid_find(v->ent + at, known - at, e->uid);
+		uint32_t to = sv->full ? at : imap_uid_find(v->ent, at, known, e->uid);
 		for (; sv->full && to < known && v->ent[to].uid < e->uid; to++)
 			mark_gone(v, to);
 		at = to;
@@ -186,7 +186,7 @@ void imap_view_merge(struct imap_view *v, const struct store_view *sv, const str
 		mark_gone(v, at);
 	at = 0;
 	for (uint32_t i = 0; i < sv->n_gone; i++) {
-		at += imap_uid_find(v->ent + at, v->n - at, sv->gone[i]);
+		at = imap_uid_find(v->ent, at, v->n, sv->gone[i]);
 		if (at < v->n && v->ent[at].uid == sv->gone[i])
 			mark_gone(v, at);
 	}
