@@ -205,6 +205,10 @@ void tcp_finish(struct tcp_conn *c, enum err why)
 
 void tcp_time_wait(struct tcp_conn *c)
 {
+	/* The ACK of the peer's FIN cannot wait for the flush: there is no connection then. If it fails, the FIN comes
+	 * again and the TIME-WAIT entry answers. */
+	if (c->flags & TF_ACK_NOW)
+		tcp_xmit(c, c->snd_nxt, 0, TH_ACK);
 	tcp_tw_add(c);
 	let_go(c);
 	stat_inc(c->core->stat, STAT_tcp_closed);

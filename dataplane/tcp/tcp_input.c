@@ -177,7 +177,6 @@ static bool segment_fin(struct tcp_conn *c)
 		tcp_event(c, TCP_EV_FIN);
 	ack_now(c);
 	if (c->state == TCP_FIN_WAIT_2) {
-		tcp_xmit(c, c->snd_nxt, 0, TH_ACK); /* if it fails, the peer's FIN comes again and TIME-WAIT answers */
 		tcp_time_wait(c);
 		return false;
 	}

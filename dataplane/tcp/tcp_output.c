@@ -407,7 +407,8 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 {
 	const struct port_info *port = net_port_info(c->core->net, c->dst.port);
 	uint32_t edge = c->snd_una + c->snd_wnd;
-	uint32_t one_max = port && port->tso ? TCP_TSO_MAX : 0;
+	/* Whoever has ports cuts: the device, or software, which copies and sums in one pass. */
+	uint32_t one_max = port ? TCP_TSO_MAX : 0;
 	uint32_t cwnd = c->cwnd, sent = 0, left;
 
 	/* RFC 3042: the first two duplicate ACKs let out one new segment each. With SACK, or with reno_sacked

@@ -200,7 +200,7 @@ bool net_is_local(const struct net_core *n, const struct ip_addr *a, unsigned *p
 
 const struct port_info *net_port_info(const struct net_core *n, unsigned port)
 {
-	return &n->info;
+	return n->info.tso ? &n->info : NULL;
 }
 
 unsigned net_flow_owner(const struct net_core *n, unsigned port, const struct ip_addr *remote,
