@@ -1,10 +1,10 @@
 /*
  * delivery.c: which connection carries what: sites, wanted connections, idle sessions, outcomes.
  *
- * A site's trouble is not an item's: when a connection cannot be made, the site is left alone for a while (30 s or
- * retry_min, doubling to retry_max), and only the item that was next is put off, if no other connection to the
- * site stands. The others wait in memory without a try of their own; those whose time is over are bounced
- * whatever their site does.
+ * A site to which no connection can be made is left alone for a while (30 s, or retry_min if that is less): what is due
+ * for it meanwhile is put off with the same words, each by its own time, without a connection of its own. When the while
+ * is over the next item that is due tries the site again. Items whose time is over are bounced whatever their
+ * site does.
  */
 #include "delivery_int.h"
 
@@ -155,16 +155,10 @@ void delivery_site_hold(struct delivery *d, struct queue_site *site, struct span
 	size_t len = text.len < sizeof(site->last) - 1 ? text.len : sizeof(site->last) - 1;
 	memcpy(site->last, text.p, len);
 	site->last[len] = '\0';
-	if (site->hold_us > env->wall_us)
-		return; /* the same trouble, seen by another connection */
-	uint64_t s = env->conf->retry_min_s > 0 && env->conf->retry_min_s < SITE_HOLD_S ?
-			     env->conf->retry_min_s : SITE_HOLD_S;
-	for (unsigned i = 0; i < site->fails && s < env->conf->retry_max_s; i++)
-		s *= 2;
-	if (env->conf->retry_max_s > 0 && s > env->conf->retry_max_s)
-		s = env->conf->retry_max_s;
-	site->fails++;
-	site->hold_us = env->wall_us + s * 1000000;
+	uint64_t hold_s = env->conf->retry_min_s > 0 && env->conf->retry_min_s < SITE_HOLD_S ? env->conf->retry_min_s :
+											       SITE_HOLD_S;
+	site->hold_us = env->wall_us + hold_s * 1000000;
+	site->down = true;
 }
 
 void delivery_site_failed(struct delivery *d, struct queue_site *site, bool for_good, struct span text)
@@ -184,7 +178,7 @@ void delivery_site_failed(struct delivery *d, struct queue_site *site, bool for_
 
 void delivery_site_works(struct queue_site *site)
 {
-	site->fails = 0;
+	site->down = false;
 	site->hold_us = 0;
 	site->last[0] = '\0';
 }
@@ -202,8 +196,22 @@ struct queue_job *delivery_next_job(struct delivery *d, struct queue_site *site)
 	return NULL;
 }
 
+/* What is due for a site that is down. */
+static void site_put_off(struct delivery *d, struct queue_site *site)
+{
+	struct queue_job *job;
+	for (unsigned i = 0; i < CLAIMS_A_TURN && (job = delivery_next_job(d, site)) != NULL; i++) {
+		job_defer(job, span_str(site->last));
+		delivery_job_over(d, &job);
+	}
+}
+
 static void site_assign(struct delivery *d, struct queue_site *site)
 {
+	if (site->down && site->n_conn == 0 && site->hold_us > d->env->wall_us) {
+		site_put_off(d, site);
+		return;
+	}
 	while (!list_empty(&site->idle) && site->n_ready > 0) {
 		struct queue_job *job = delivery_next_job(d, site);
 		if (job == NULL)

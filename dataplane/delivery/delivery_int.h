@@ -52,7 +52,7 @@ struct out {
 	unsigned sent, got, n_rcpt, n_accepted;
 	uint8_t rcpt[QUEUE_ITEM_RCPT_MAX];     /* index in the job */
 	bool accepted[QUEUE_ITEM_RCPT_MAX];
-	bool some_452;
+	bool some_452, mail_refused;
 	/* body */
 	uint64_t off;            /* of the blob: next byte to fetch */
 	struct slices chunk;     /* fetched, being sent */

@@ -150,7 +150,7 @@ static void begin(struct out *o, struct queue_job *job)
 	if (o->n_job > 1)
 		stat_inc(o->s.env->stat, STAT_delivery_reused);
 	o->sent = o->got = o->n_rcpt = o->n_accepted = 0;
-	o->some_452 = false;
+	o->some_452 = o->mail_refused = false;
 	for (unsigned i = 0; i < job->st.n_rcpt; i++)
 		if (job->st.rcpt[i].state == QUEUE_PENDING)
 			o->rcpt[o->n_rcpt++] = (uint8_t)i;
@@ -211,13 +211,13 @@ static void reset(struct out *o)
 static void rcpt_gets(struct out *o, unsigned i, const struct reply *r)
 {
 	struct queue_state_rcpt *rc = &o->job->st.rcpt[o->rcpt[i]];
-	o->accepted[i] = r->code / 100 == 2;
+	o->accepted[i] = r->code / 100 == 2 && !o->mail_refused;
 	if (o->accepted[i]) {
 		o->n_accepted++;
 		return;
 	}
-	if (rc->state != QUEUE_PENDING)
-		return; /* MAIL was refused already */
+	if (o->mail_refused)
+		return; /* has its outcome */
 	struct span text = arena_copy(&o->job->mem, reply_text(r));
 	rc->reply = text.p != NULL ? text : SPAN("");
 	o->job->st.last = rc->reply;
@@ -267,6 +267,7 @@ static void envelope_reply(struct out *o, const struct reply *r)
 			rest_gets(o, r);
 		if (o->state != OUT_ENVELOPE)
 			return;
+		o->mail_refused = true;
 		if (!(o->caps.caps & CAP_PIPELINING)) {
 			reset(o);
 			return;

@@ -102,6 +102,7 @@ unsigned queue_retry(struct queue *q, const struct queue_filter *f)
 		if ((it->where != ITEM_WAITING && it->where != ITEM_READY) || !item_matches(f, it, st))
 			continue;
 		it->site->hold_us = 0;
+		it->site->down = false;
 		if (it->where == ITEM_WAITING)
 			item_wait(q, it, q->wall_us);
 		n++;

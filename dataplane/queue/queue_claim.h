@@ -28,8 +28,8 @@ struct queue_site {
 	/* delivery's */
 	struct list idle;          /* sessions that could take an item now */
 	unsigned n_conn, n_opening; /* connections there are; of these not yet through the greeting */
-	unsigned fails;            /* in a row */
 	uint64_t hold_us;          /* no new connection before; 0 = none */
+	bool down;                 /* because the last one failed */
 	char last[128];            /* what the last failed connection ended with */
 };
 
