@@ -4,7 +4,8 @@
  * Workers never wait: they fill an op, submit it, and find it in store_poll() when it is done. The
  * storage thread alone changes state, so everything is ordered without locks: it takes ops in the order
  * of each ring, applies mutations to its index, writes them in groups (one flush a group), and completes
- * ops strictly in order, each only when everything it could have seen is durable.
+ * ops strictly in order, each only when everything it could have seen is durable. (READ comes back when its
+ * bytes are there, LOCK and UNLOCK at once, WATCH when it has cause.)
  *
  * Invariants: 1. an op that completes ERR_OK is on stable storage; 2. a reader never sees what a power
  * cut could take back; 3. UIDs rise and are never used again, also over a crash; modseq never goes back;
@@ -78,7 +79,7 @@ enum store_verb {
 	STORE_COMMIT,   /* apply the op's mutations as one atomic batch, with an optional last body part */
 	STORE_READ,     /* bytes of a blob */
 	STORE_SYNC,     /* a folder's entries, all or those changed since a modseq */
-	STORE_FOLDERS,  /* an account's folders */
+	STORE_FOLDERS,  /* an account's folders by name; also subscribed names without one: id 0, noselect */
 	STORE_WATCH,    /* completes when the folder's modseq is above op->since (or cancelled: ERR_CLOSED) */
 	STORE_LOCK,     /* POP3's exclusive use of an account: ERR_BUSY if held */
 	STORE_UNLOCK,   /* by the same core, owner and owner_gen as the LOCK; from any other it does nothing (a session
@@ -166,7 +167,9 @@ unsigned store_pending(const struct store_core *c);
 
 store_id store_id_new(struct store_core *c);
 
-/* Mutations: each appends to op->tx (verb COMMIT) and counts in op->n_mut. A batch is applied whole or
+/* Mutations: each appends to op->tx (verb COMMIT) and counts in op->n_mut. At most 4096 and 512 KiB in one batch; a
+ * folder's create, delete or rename stands alone but for subscriptions, an account's alone, and a queue item comes up
+ * once (ERR_UNSUPPORTED): all of a batch is checked against the state before it. A batch is applied whole or
  * not at all: the first that fails gives op->err and nothing is changed. */
 /* The blob op->blob is complete with op->body as its last part (may be empty if all parts were sent by BODY). */
 void store_tx_blob(struct store_op *op, store_id blob, uint32_t relay_off, uint32_t flags);
@@ -206,7 +209,8 @@ struct store_conf {
 	unsigned ops_per_core;   /* [4096] */
 	uint64_t segment_size;   /* [64 MiB]; tests use less. 4 KiB multiple */
 	uint64_t size_max;       /* bytes of segments; 0 = until the file system is full */
-	uint64_t free_min;       /* refuse growth when the file system has less free */
+	uint64_t free_min;       /* refuse growth when the file system has less free (looked at once a second); keep some:
+	                            a checkpoint needs room, too */
 	int cpu;                 /* pin the storage thread; -1 = no */
 	const struct disk_ops *disk; /* NULL = io_uring */
 	void *disk_arg;

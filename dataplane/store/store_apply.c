@@ -215,7 +215,6 @@ static void apply_flags(struct batch *b, const struct mut *m, struct store_resul
 	struct folder *f = folder_of(b, m->acct, m->folder);
 	uint32_t flags = m->flags & FLAGS_ALL, n_kw = f->n_kw;
 	uint64_t kw = kw_bits(f, m->kws, m->mode != STORE_FLAGS_DEL);
-	bool changed = false;
 	for (uint32_t j = 0; j < mut_n_range(m); j++) {
 		struct range x = mut_range(m, j);
 		for (uint32_t i = index_lower(f, x.lo); i < f->n_ent && f->ent[i].uid <= x.hi; i++) {
@@ -226,20 +225,17 @@ static void apply_flags(struct batch *b, const struct mut *m, struct store_resul
 			uint64_t nk = m->mode == STORE_FLAGS_SET ? kw
 				      : m->mode == STORE_FLAGS_ADD ? e->kw | kw
 								   : e->kw & ~kw;
-			r->n++;
-			if (nf == e->flags && nk == e->kw)
-				continue;
 			index_ent_count(f, e, -1);
 			e->flags = nf;
 			e->kw = nk;
-			e->modseq = f->modseq + 1;
+			e->modseq = f->modseq + 1; /* also when nothing changed: the next SYNC shows it to who asked */
 			index_ent_count(f, e, 1);
-			changed = true;
+			r->n++;
 		}
 	}
-	if (changed)
+	if (r->n > 0)
 		f->modseq++;
-	if (changed || f->n_kw != n_kw)
+	if (r->n > 0 || f->n_kw != n_kw)
 		folder_touched(b, f);
 	r->modseq = f->modseq;
 	r->uidvalidity = f->uidvalidity;

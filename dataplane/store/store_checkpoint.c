@@ -223,6 +223,7 @@ bool checkpoint_turn(struct store *s)
 	s->ckpt.seq = s->seq_closed;
 	buf_init(&s->ckpt.buf);
 	checkpoint_encode(s, &s->ckpt.buf);
+	s->ckpt_bytes = s->ckpt.buf.len;
 	return true;
 }
 

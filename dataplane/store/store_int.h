@@ -175,7 +175,8 @@ struct store {
 	uint64_t seg_bytes;
 	bool reclaim;        /* a segment may have become free */
 	struct job zero;
-	uint64_t zero_retry_us, disk_free;
+	uint64_t zero_retry_us, disk_free, space_check_us;
+	bool low;            /* the file system has less than free_min free */
 	/* log */
 	struct group group[GROUP_SLOTS];
 	struct group *open;
@@ -187,7 +188,7 @@ struct store {
 	/* checkpoint */
 	struct job ckpt;
 	bool ckpt_want, ckpt_ready; /* ready: serialised, waits for its groups to be durable */
-	uint64_t ckpt_seq, since_ckpt, ckpt_retry_us;
+	uint64_t ckpt_seq, since_ckpt, ckpt_retry_us, ckpt_bytes;
 	/* ops */
 	struct op_int *held;     /* could not go on for want of room */
 	struct op_int *current;  /* whose mutations are being applied */

@@ -71,6 +71,8 @@ enum log_room log_reserve(struct store *s, uint32_t need, bool growth)
 	uint32_t whole = align_up(GROUP_HEADER + need, DISK_BLOCK);
 	if (whole > GROUP_CAP || whole + DISK_BLOCK > s->conf.segment_size)
 		return LOG_TOO_LONG;
+	if (growth && s->low)
+		return LOG_FULL;
 	if (s->open) {
 		uint32_t len = s->open->len + need;
 		bool full = s->open->records > 0 && len > GROUP_CLOSE + s->open->start;

@@ -134,7 +134,8 @@ static bool zero_allowed(struct store *s)
 		return false;
 	if (s->disk->ops->space(s->disk, &s->disk_free) != ERR_OK)
 		s->disk_free = 0;
-	if (s->disk_free < s->conf.free_min + s->conf.segment_size) {
+	/* A checkpoint is there twice while it is made. */
+	if (s->disk_free < s->conf.free_min + s->conf.segment_size + 2 * s->ckpt_bytes) {
 		s->zero_retry_us = now + RETRY_US;
 		return false;
 	}
@@ -166,9 +167,21 @@ static void zero_end(struct store *s)
 		log_error("store: %s: cannot make a segment: %s", s->conf.path, err_text(s->zero.err));
 }
 
+/* Once a second: has the file system less free than it should keep? */
+static void space_check(struct store *s)
+{
+	uint64_t now = store_wall_us(s);
+	if (s->conf.free_min == 0 || now < s->space_check_us)
+		return;
+	s->space_check_us = now + RETRY_US;
+	if (s->disk->ops->space(s->disk, &s->disk_free) == ERR_OK)
+		s->low = s->disk_free < s->conf.free_min;
+}
+
 bool seg_turn(struct store *s)
 {
 	bool did = false;
+	space_check(s);
 	if (job_finished(s, &s->zero)) {
 		zero_end(s);
 		did = true;
@@ -177,7 +190,7 @@ bool seg_turn(struct store *s)
 		did |= seg_reclaim(s);
 	if (s->n_free < SPARE_SEGMENTS && !s->failed)
 		did |= zero_begin(s);
-	if (s->full && s->n_free >= 2) {
+	if (s->full && s->n_free >= 2 && !s->low) {
 		log_info("store: %s: there is space again", s->conf.path);
 		s->full = false;
 	}

@@ -83,7 +83,7 @@ static void flags(struct model *m, struct rig *r, struct rnd *rnd, struct store_
 	for (uint32_t i = 0; i < d->n; i++) {
 		struct model_ent *e = &d->ent[i];
 		uint32_t f = mode == STORE_FLAGS_SET ? flags : mode == STORE_FLAGS_ADD ? e->flags | flags : e->flags & ~flags;
-		if (!in_range(e, x) || f == e->flags)
+		if (!in_range(e, x))
 			continue;
 		e->flags = f;
 		e->modseq = d->modseq + 1;

@@ -388,7 +388,7 @@ Test(fault, full_disk_by_free_min)
 	rig_init(&r, RIG_MEM, 1);
 	r.conf.segment_size = 128u << 10;
 	r.conf.free_min = 500u << 10;
-	disk_mem_set_capacity(r.mem, 1600u << 10);
+	disk_mem_set_capacity(r.mem, 1620u << 10);
 	fill_up(&r, true);
 	rig_fini(&r);
 }

@@ -167,12 +167,19 @@ static void flags(struct rig *r)
 		store_op_free(&op);
 		rig_reopen(r);
 	}
-	/* nothing changes: no new modseq */
+	/* nothing changes, yet the next SYNC shows it; where nothing is matched, there is no new modseq */
 	op = rig_op(r, STORE_COMMIT);
 	store_tx_flags(op, a, STORE_INBOX, one, 1, STORE_FLAGS_ADD, STORE_DRAFT, SPAN(""));
 	cr_assert_eq(rig_run(r, op), ERR_OK);
 	cr_expect_eq(op->res[0].n, 1);
-	cr_expect_eq(op->res[0].modseq, m0 + 3);
+	cr_expect_eq(op->res[0].modseq, m0 + 4);
+	store_op_free(&op);
+	one[0] = one[1] = 77;
+	op = rig_op(r, STORE_COMMIT);
+	store_tx_flags(op, a, STORE_INBOX, one, 1, STORE_FLAGS_ADD, STORE_DRAFT, SPAN(""));
+	cr_assert_eq(rig_run(r, op), ERR_OK);
+	cr_expect_eq(op->res[0].n, 0);
+	cr_expect_eq(op->res[0].modseq, m0 + 4);
 	store_op_free(&op);
 	/* 64 keywords and no more, and then nothing of the batch */
 	op = rig_op(r, STORE_COMMIT);
@@ -649,16 +656,20 @@ static void lock(struct rig *r)
 	uint64_t a = rig_account(r, "a@example.net");
 	static const struct {
 		enum store_verb verb;
+		uint32_t gen;
 		enum err want;
 	} step[] = {
-		{STORE_UNLOCK, ERR_NOT_FOUND},
-		{STORE_LOCK, ERR_OK},
-		{STORE_LOCK, ERR_BUSY},
-		{STORE_UNLOCK, ERR_OK},
-		{STORE_LOCK, ERR_OK},
+		{STORE_UNLOCK, 1, ERR_NOT_FOUND},
+		{STORE_LOCK, 1, ERR_OK},
+		{STORE_LOCK, 1, ERR_BUSY},
+		{STORE_LOCK, 2, ERR_BUSY},
+		{STORE_UNLOCK, 2, ERR_NOT_FOUND}, /* not the holder: nothing */
+		{STORE_LOCK, 2, ERR_BUSY},
+		{STORE_UNLOCK, 1, ERR_OK},
+		{STORE_LOCK, 2, ERR_OK},
 	};
-	for (unsigned i = 0; i < 5; i++) {
-		struct store_op *op = rig_op(r, step[i].verb);
+	for (unsigned i = 0; i < 8; i++) {
+		struct store_op *op = store_op_new(r->c, step[i].verb, 5, step[i].gen);
 		op->acct = a;
 		cr_expect_eq(rig_done(r, op), step[i].want, "step %u", i);
 	}
