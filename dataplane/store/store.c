@@ -413,7 +413,11 @@ static enum err first_segments(struct store *s, char *why, size_t why_size)
 	while (s->n_free < 2 && e == ERR_OK) {
 		char name[DISK_NAME_MAX + 1];
 		struct disk_file *f;
-		if (s->conf.size_max && s->seg_bytes + s->conf.segment_size > s->conf.size_max)
+		uint64_t room = 0;
+		(void)s->disk->ops->space(s->disk, &room);
+		bool must = s->n_free == 0 && s->cur == UINT32_MAX; /* else the limits hold here, too */
+		if ((s->conf.size_max && s->seg_bytes + s->conf.segment_size > s->conf.size_max) ||
+		    (!must && room < s->conf.free_min + s->conf.segment_size))
 			break;
 		while (slot < s->n_seg && s->seg[slot].file)
 			slot++;
