@@ -295,11 +295,15 @@ static void commit(struct smtp_session *ss, struct store_op *op)
 	s->deadline_us = 0; /* it is our turn */
 }
 
-/* The end has come and every part is with the store. */
+/* The end has come. What the last commit may not carry goes as parts first; it is submitted when they are durable. */
 static void finish(struct smtp_session *ss)
 {
 	struct session *s = &ss->s;
 	struct store_op *op = NULL;
+	if (!ss->txn->refused)
+		parts_send(ss);
+	if (ss->parts > 0)
+		return;
 	if (!ss->txn->refused) {
 		op = store_op_new(s->env->store, STORE_COMMIT, s->index, s->gen);
 		if (!op)
@@ -339,8 +343,7 @@ bool smtp_data_read(struct smtp_session *ss)
 	if (step.end) {
 		t->ended = true;
 		smtp_deadline(ss);
-		if (ss->parts == 0)
-			finish(ss);
+		finish(ss);
 		return ss->state != SMTP_DATA;
 	}
 	if (!t->refused)
@@ -359,7 +362,7 @@ static void part_done(struct smtp_session *ss, enum err err)
 		return;
 	if (err)
 		refuse(ss, STAT_smtp_tempfail, refusal_of(err));
-	if (ss->txn->ended && ss->parts == 0)
+	if (ss->txn->ended)
 		finish(ss);
 	else if (!ss->txn->refused)
 		parts_send(ss);
