@@ -216,7 +216,7 @@ struct auth_op *auth_submit(struct auth_core *ac, const struct conf *c, const st
 	op->ok = false;
 	op->acct = 0;
 	op->known = account_name(c, user, op->name, sizeof(op->name)) &&
-		    store_account_find(s, span_str(op->name), &acct);
+		    store_account_find(s, span_str(op->name), &acct) && acct.pass[0] == '$';
 	if (!span_cstr(password, op->password, sizeof(op->password))) {
 		(void)spsc_push(&ac->idle, op);
 		return NULL;

@@ -6,7 +6,6 @@
  */
 #include "directory.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "mail_addr.h"
@@ -62,29 +61,13 @@ const struct conf_route *dir_route(const struct conf *c, struct span domain)
 	return NULL;
 }
 
-/* Postmaster of a local domain must be reachable (RFC 5321 4.5.1): without a mailbox of that name the first
- * account that the configuration's domain has an administrator for is tried: admin@, then hostmaster@. */
-static bool postmaster_find(const struct store *s, struct span domain, struct store_account *out)
-{
-	static const char *const names[] = {"admin", "hostmaster", "root"};
-	char name[MAIL_ADDR_MAX + 1];
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		int n = snprintf(name, sizeof(name), "%s@" SPAN_FMT, names[i], SPAN_ARG(domain));
-		if (n > 0 && (size_t)n < sizeof(name) && store_account_find(s, span_of(name, (size_t)n), out))
-			return true;
-	}
-	return false;
-}
-
 static enum dir_verdict resolve_local(const struct store *s, const struct mail_addr *a, struct queue_rcpt *out)
 {
 	char name[MAIL_ADDR_MAX + 1];
 	struct store_account acct;
 	size_t n = mail_addr_canon(a, true, name);
-	if (!store_account_find(s, span_of(name, n), &acct)) {
-		if (!span_ieq(a->local, SPAN("postmaster")) || !postmaster_find(s, a->domain, &acct))
-			return DIR_UNKNOWN_USER;
-	}
+	if (!store_account_find(s, span_of(name, n), &acct))
+		return DIR_UNKNOWN_USER;
 	out->local = true;
 	out->acct = acct.id;
 	return DIR_LOCAL;

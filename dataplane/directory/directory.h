@@ -23,8 +23,8 @@ enum dir_verdict {
 };
 /* local, domain: as parsed from RCPT (domain empty: "postmaster" alone means postmaster at our hostname or first
  * local domain). Relay is allowed to configured domains (domain section without deliver = local) from anyone, and to any
- * routed domain from relay_from networks. postmaster of a local domain falls back to admin@,
- * hostmaster@ and root@ when it has no mailbox of its own (RFC 5321 4.5.1). Fills out->local/acct/site; not out->addr. */
+ * routed domain from relay_from networks. postmaster@ of each local domain is a mailbox
+ * that the start makes (RFC 5321 4.5.1). Fills out->local/acct/site; not out->addr. */
 enum dir_verdict dir_resolve(const struct conf *c, const struct store *s, const struct ip_addr *peer,
 			     struct span local, struct span domain, struct queue_rcpt *out);
 bool dir_is_local_domain(const struct conf *c, struct span domain);
@@ -47,7 +47,8 @@ struct auth_op {
 struct auth *auth_create(unsigned n_threads, unsigned n_cores);
 void auth_destroy(struct auth **a);
 struct auth_core *auth_core(struct auth *a, unsigned core);
-/* Looks the user up (a name without @ gets the first local domain) and starts the check. NULL when too many are in flight or a field is
+/* Looks the user up (a name without @ gets the first local domain) and starts the check; a mailbox that was
+ * made without a password (hash "*") lets no one in. NULL when too many are in flight or a field is
  * too long: answer a temporary failure. */
 struct auth_op *auth_submit(struct auth_core *ac, const struct conf *c, const struct store *s, struct span user,
 			    struct span password, uint32_t owner, uint32_t owner_gen);

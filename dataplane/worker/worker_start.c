@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "mail_addr.h"
 
 #define OPS_PER_CORE 4096
 #define QUEUE_PAGE   1024
@@ -178,6 +179,31 @@ static enum err start_store(struct veredus *v, char *why, size_t why_size)
 	return ERR_OK;
 }
 
+/* RFC 5321 4.5.1: mail for postmaster is always taken. Each local domain has that mailbox from the start, without
+ * a password until the operator sets one. */
+static enum err make_postmasters(struct veredus *v, char *why, size_t why_size)
+{
+	for (unsigned i = 0; i < v->conf->n_domain; i++) {
+		char name[MAIL_ADDR_MAX + 1];
+		const struct conf_domain *d = &v->conf->domain[i];
+		struct store_account acct;
+		int n = snprintf(name, sizeof(name), "postmaster@%s", d->name);
+		if (!d->local || n < 0 || (size_t)n >= sizeof(name) ||
+		    store_account_find(v->store, span_str(name), &acct))
+			continue;
+		struct store_op *op = store_op_new(v->store_control, STORE_COMMIT, UINT32_MAX, 0);
+		CHECK(op != NULL);
+		store_tx_account_add(op, span_str(name), SPAN("*"));
+		enum err e = veredus_store_run(v, op);
+		if (e != ERR_TIMEOUT)
+			store_op_free(&op);
+		/* A full disk must not keep the server from starting: what is there can still be read. */
+		if (e != ERR_OK && e != ERR_NO_SPACE)
+			return fail(why, why_size, e, "mailbox %s: %s", name, err_text(e));
+	}
+	return ERR_OK;
+}
+
 static enum err load_queues(struct veredus *v, char *why, size_t why_size)
 {
 	uint64_t after = 0;
@@ -213,7 +239,9 @@ static enum err start_workers(struct veredus *v, char *why, size_t why_size)
 		queues[i] = v->worker[i]->env.queue;
 	}
 	queue_join(queues, v->n_worker);
-	enum err e = load_queues(v, why, why_size);
+	enum err e = make_postmasters(v, why, why_size);
+	if (e == ERR_OK)
+		e = load_queues(v, why, why_size);
 	for (unsigned i = 0; i < v->n_worker && e == ERR_OK; i++)
 		e = worker_listen(v->worker[i], why, why_size);
 	for (unsigned i = 0; i < v->n_worker && e == ERR_OK; i++) {
