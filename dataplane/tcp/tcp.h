@@ -51,7 +51,9 @@ struct tcp_conf {
 	uint64_t user_timeout_us; /* [0 = off] */
 	uint32_t timewait_us;     /* [60 s] 2 MSL */
 	uint32_t syn_backlog;     /* [4096] half-open connections */
+	uint8_t cc;               /* [TCP_CC_CUBIC] */
 };
+enum tcp_cc { TCP_CC_CUBIC, TCP_CC_NEWRENO };
 struct tcp_conf tcp_conf_default(void);
 
 /* worker/n_workers: active opens take a local port whose replies are steered here. */

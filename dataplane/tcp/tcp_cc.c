@@ -142,14 +142,18 @@ static void cubic_acked(struct tcp_conn *c, uint32_t acked, uint64_t now_us)
 			q->origin = c->cwnd;
 		}
 	}
-	/* RFC 9438 4.3: alpha = 3 * (1 - 0.7) / (1 + 0.7) = 0.53 segments a round trip */
-	q->w_est += (uint32_t)((uint64_t)acked * c->mss * 53 / 100 / max32(c->cwnd, 1));
+	/* RFC 9438 4.3: what Reno would have: alpha = 3 * (1 - 0.7) / (1 + 0.7) = 0.53 segments a round trip, from the
+	 * former maximum on 1 */
+	uint32_t alpha = q->w_est < q->w_max ? 53 : 100;
+	q->w_est = min32(q->w_est + (uint32_t)((uint64_t)acked * c->mss * alpha / 100 / max32(c->cwnd, 1)), CWND_MAX);
 	uint64_t t_ms = (now_us - q->epoch_us + c->srtt_us) / 1000;
 	uint32_t target = cubic_at(c, q, t_ms);
 	if (target > c->cwnd + c->cwnd / 2)
 		target = c->cwnd + c->cwnd / 2;
-	if (target < q->w_est)
-		target = min32(q->w_est, CWND_MAX);
+	if (target < q->w_est) {
+		c->cwnd = max32(c->cwnd, q->w_est);
+		return;
+	}
 	if (target <= c->cwnd)
 		return;
 	/* (target - cwnd) / cwnd of a segment for each segment acknowledged */

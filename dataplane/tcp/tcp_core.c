@@ -58,7 +58,7 @@ struct tcp_core *tcp_create(const struct tcp_conf *c, struct net_core *net, stru
 	t->trace = trace;
 	t->rnd = rnd;
 	t->worker = worker;
-	t->cc = &tcp_cc_newreno;
+	t->cc = c->cc == TCP_CC_NEWRENO ? &tcp_cc_newreno : &tcp_cc_cubic;
 	list_init(&t->out);
 	list_init(&t->ready);
 	list_init(&t->half_open);

@@ -270,7 +270,7 @@ struct tcp_core {
 	struct rnd *rnd;
 	const struct tcp_cc_ops *cc;
 	unsigned worker;
-	bool pool_low;
+	uint8_t pool_low; /* enum tcp_pool */
 	uint64_t pool_checked_us;
 	uint64_t now_us;
 	struct list out, ready, half_open;
@@ -286,6 +286,11 @@ struct tcp_core {
 	uint8_t *copy_at, *copy_end;
 	struct tcp_listener listen[TCP_LISTEN_MAX];
 };
+
+/* How short packets are: LOW (an eighth left): windows stop growing, nothing is kept out of order. DIRE (a 32nd):
+ * who has unread data gets no more; what was promised before could otherwise take the packets that everybody
+ * needs to get rid of theirs. */
+enum tcp_pool { TCP_POOL_FINE, TCP_POOL_LOW, TCP_POOL_DIRE };
 
 /* A parsed segment. */
 struct tcp_seg {

@@ -107,6 +107,11 @@ bool tcp_receive(struct tcp_conn *c, struct pkt *pkt, uint8_t *data, uint32_t le
 		slice_drop(&s);
 		return true;
 	}
+	if (t->pool_low == TCP_POOL_DIRE && c->rcv_held) {
+		stat_inc(t->stat, STAT_tcp_no_memory);
+		slice_drop(&s);
+		return false;
+	}
 	if (len < SLICE_COPY_MAX)
 		s = copy_small(c, s);
 	if (!tcpq_push(&c->rxq, &t->chunks, s, false)) {
@@ -171,6 +176,7 @@ void tcp_reasm_add(struct tcp_conn *c, struct pkt *pkt, uint32_t seq, uint8_t *d
 	struct tcp_reasm *r = t->pool_low ? NULL : reasm_get(c);
 
 	if (!r) {
+		tcp_reasm_drop(c); /* short of packets: what was SACKed may be forgotten (RFC 2018 section 8) */
 		stat_inc(t->stat, STAT_tcp_ooo_drop);
 		slice_drop(&s);
 		return;

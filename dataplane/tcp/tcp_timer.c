@@ -184,9 +184,9 @@ void tcp_timers(struct tcp_core *t, uint64_t now_us)
 
 	t->now_us = now_us;
 	if (now_us >= t->pool_checked_us + POOL_CHECK_US) {
-		/* The low mark: an eighth. Below it windows stop growing and nothing is kept out of order. */
+		uint32_t left = pkt_pool_free_n(t->pool), size = pkt_pool_size(t->pool);
 		t->pool_checked_us = now_us;
-		t->pool_low = pkt_pool_free_n(t->pool) < pkt_pool_size(t->pool) / 8;
+		t->pool_low = left < size / 32 ? TCP_POOL_DIRE : left < size / 8 ? TCP_POOL_LOW : TCP_POOL_FINE;
 	}
 	tcp_tw_expire(t);
 	while ((tm = wheel_next(&t->wheel, now_us / 1000)) != NULL)

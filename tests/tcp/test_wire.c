@@ -204,6 +204,7 @@ static void one_seed(uint64_t seed)
 		c[i].ooo_max = rnd_below(&x, 4) ? 256 : 1 + rnd_below(&x, 20);
 		c[i].mss_max = (uint16_t)(rnd_below(&x, 4) ? 0 : 48 + rnd_below(&x, 1400));
 		c[i].quickack_segs = rnd_below(&x, 20);
+		c[i].cc = (uint8_t)rnd_below(&x, 2);
 		c[i].data_retries = 20; /* ten losses in a row happen at 10 % among many seeds */
 		c[i].syn_retries = 12;
 		c[i].rto_max_us = 5000000;
@@ -256,20 +257,31 @@ struct rate_row {
 	uint64_t bits_per_s;
 	uint32_t queue_bytes;
 	bool sack, timestamps;
+	uint8_t cc;
 	double min_mbit; /* fails below */
 };
 
 static const struct rate_row rate_rows[] = {
-	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, 4},
-	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true, 3},
-	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true, 12},
-	{"1 % loss, 1 ms, 1 Gb/s, SACK", 100, 0, 500, 1000000000, 0, true, true, 40},
-	{"5 % loss, 1 ms, 1 Gb/s, SACK", 500, 0, 500, 1000000000, 0, true, true, 5},
-	{"10 % loss, 1 ms, 1 Gb/s, SACK", 1000, 0, 500, 1000000000, 0, true, true, 1},
-	{"queue 64 KB, 20 ms, 50 Mb/s", 0, 0, 10000, 50000000, 65536, true, true, 35},
-	{"queue 64 KB, no SACK", 0, 0, 10000, 50000000, 65536, false, true, 20},
-	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true, 8},
-	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true, 90},
+	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, TCP_CC_NEWRENO, 4},
+	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, TCP_CC_CUBIC, 4},
+	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true, TCP_CC_NEWRENO, 3},
+	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true, TCP_CC_CUBIC, 3},
+	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true, TCP_CC_NEWRENO, 12},
+	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true, TCP_CC_CUBIC, 12},
+	{"1 % loss, 1 ms, 1 Gb/s, SACK", 100, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO, 40},
+	{"1 % loss, 1 ms, 1 Gb/s, SACK", 100, 0, 500, 1000000000, 0, true, true, TCP_CC_CUBIC, 40},
+	{"5 % loss, 1 ms, 1 Gb/s, SACK", 500, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO, 5},
+	{"5 % loss, 1 ms, 1 Gb/s, SACK", 500, 0, 500, 1000000000, 0, true, true, TCP_CC_CUBIC, 5},
+	{"10 % loss, 1 ms, 1 Gb/s, SACK", 1000, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO, 1},
+	{"10 % loss, 1 ms, 1 Gb/s, SACK", 1000, 0, 500, 1000000000, 0, true, true, TCP_CC_CUBIC, 1},
+	{"queue 64 KB, 20 ms, 50 Mb/s", 0, 0, 10000, 50000000, 65536, true, true, TCP_CC_NEWRENO, 35},
+	{"queue 64 KB, 20 ms, 50 Mb/s", 0, 0, 10000, 50000000, 65536, true, true, TCP_CC_CUBIC, 35},
+	{"queue 64 KB, no SACK", 0, 0, 10000, 50000000, 65536, false, true, TCP_CC_NEWRENO, 20},
+	{"queue 64 KB, no SACK", 0, 0, 10000, 50000000, 65536, false, true, TCP_CC_CUBIC, 20},
+	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true, TCP_CC_NEWRENO, 8},
+	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true, TCP_CC_CUBIC, 8},
+	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true, TCP_CC_NEWRENO, 90},
+	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true, TCP_CC_CUBIC, 90},
 };
 
 Test(wire, rates)
@@ -286,6 +298,7 @@ Test(wire, rates)
 
 		c.sack = row->sack;
 		c.timestamps = row->timestamps;
+		c.cc = row->cc;
 		c.data_retries = 20;
 		start(&r, 100 + i, &c, &c, &l, 1500, false);
 		uint64_t from = r.w.now_us;
@@ -293,7 +306,8 @@ Test(wire, rates)
 		drive(&r, 600000000);
 		double mbit = (double)r.side[1].got * 8 / (double)(r.w.now_us - from);
 		if (print)
-			printf("%-46s %7.1f Mb/s  %5lu retransmits %4lu fast %4lu timeouts\n", row->name, mbit,
+			printf("%-46s %-7s %7.1f Mb/s  %5lu retransmits %4lu fast %4lu timeouts\n", row->name,
+			       row->cc == TCP_CC_CUBIC ? "cubic" : "newreno", mbit,
 			       stat_get(&r.w.end[0].stat, STAT_tcp_retransmit),
 			       stat_get(&r.w.end[0].stat, STAT_tcp_fast_retransmit),
 			       stat_get(&r.w.end[0].stat, STAT_tcp_rto));
