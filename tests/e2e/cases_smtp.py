@@ -1,4 +1,5 @@
 """Mail comes in: the SMTP server before real clients, and clients that misbehave."""
+import contextlib
 import os
 import smtplib
 import socket
@@ -94,22 +95,20 @@ def smtp_odd_messages(t):
 
 @case
 def smtp_cut_everywhere(t):
-    """A transaction sent a byte a packet, and in one packet"""
+    """A transaction sent a byte a packet, and with the next one's commands behind the end of its data"""
     box = t.relay.mailbox()
     sent = message("cut", b"..\r\n.\r\nx\r\n")
     talk = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n" % box.encode()
+    data = stuff(sent) + b".\r\n"
     with Smtp() as c:
-        for byte in talk + stuff(sent) + b".\r\n":
-            c.send(bytes([byte]))
-            time.sleep(0.0005)
-        check_equal([c.reply()[:3] for _ in range(4)], ["250", "250", "354", "250"])
-        # RFC 2920 3.1: a group may begin behind the final dot; the data may not begin before the 354.
-        c.send(talk)
-        check_equal([c.reply()[:3] for _ in range(3)], ["250", "250", "354"])
-        c.send(stuff(sent) + b".\r\n" + talk)
-        check_equal([c.reply()[:3] for _ in range(4)], ["250", "250", "250", "354"])
-        c.send(stuff(sent) + b".\r\n")
-        check_equal(c.reply()[:3], "250")
+        for part, codes in (talk, ["250", "250", "354"]), (data, ["250"]):
+            for byte in part:
+                c.send(bytes([byte]))
+                time.sleep(0.0005)
+            check_equal([c.reply()[:3] for _ in codes], codes)
+        for part, codes in (talk, ["250", "250", "354"]), (data + talk, ["250", "250", "250", "354"]), (data, ["250"]):
+            c.send(part)
+            check_equal([c.reply()[:3] for _ in codes], codes)
     for got in t.relay.wait_messages(box, 3):
         check_arrived(got, sent)
 
@@ -256,6 +255,22 @@ def smtp_no_smuggling(t):
             c.must("250", "NOOP")
     for got in t.relay.wait_messages(box, 0):
         check(b"Subject: outer" in got, "a smuggled message:", got[:300])
+
+
+@case
+def smtp_talks_too_soon(t):
+    """Who sends data without waiting for 354, or commands without waiting for EHLO's reply, is cut off; nothing arrives"""
+    box = t.relay.mailbox()
+    talk = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n" % box.encode()
+    with contextlib.closing(Smtp()) as c:
+        c.send(talk + b"Subject: too soon\r\n\r\nx\r\n.\r\n" + talk)
+        check_equal([c.reply()[:3] for _ in range(4)], ["250", "250", "554", ""])
+    with contextlib.closing(Smtp(ehlo=None)) as c:
+        c.send(b"EHLO x\r\n" + talk)
+        check_equal([c.reply()[:3] for _ in range(2)], ["554", ""])
+    with Smtp() as c:
+        c.mail("a@example.org", box, message("after"))
+    check_equal(len(t.relay.wait_messages(box, 1)), 1)
 
 
 @case

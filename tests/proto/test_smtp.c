@@ -90,6 +90,41 @@ Test(smtp, slow_store_closes_the_window)
 	harness_fini(&h);
 }
 
+/* The store takes parts of at most SMTP_PART, the last one with the commit. */
+Test(smtp, sizes_around_the_parts)
+{
+	struct harness h;
+	struct store_account a;
+	unsigned n = 0;
+	char *text = malloc(5 * SMTP_PART);
+	memset(text, 'x', 5 * SMTP_PART);
+	begin(&h);
+	h.conf.message_size_max = 16 << 20;
+	cr_assert(store_account_find(h.store, SPAN("alice@example.net"), &a));
+	begin_data(&h);
+	size_t head = smtp_of(h.client[0].s)->txn->body.len;
+	feed_str(&h, ".\r\n");
+	said(&h);
+	n++;
+	for (unsigned parts = 1; parts <= 4; parts++)
+		for (int d = -3; d <= 3; d++)
+			for (unsigned hold = 0; hold < 2; hold++) {
+				size_t len = (size_t)((int)(parts * SMTP_PART - head) + d);
+				begin_data(&h);
+				fake_store_hold(h.store, hold);
+				harness_feed(&h, 0, span_of(text, len - 2));
+				feed_str(&h, "\r\n.\r\n");
+				fake_store_hold(h.store, false);
+				harness_run(&h);
+				cr_assert_not_null(strstr(said(&h), "250 2.0.0"), "%u parts %d", parts, d);
+				struct span got = fake_store_bytes(h.store, a.id, "INBOX", n++);
+				cr_assert_eq(got.len, head + len);
+				cr_assert_eq(memcmp(got.p + head, text, len - 2), 0);
+			}
+	free(text);
+	harness_fini(&h);
+}
+
 Test(smtp, idle_session_holds_nothing)
 {
 	struct harness h;

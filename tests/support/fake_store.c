@@ -12,6 +12,7 @@
 
 #define CORES 4
 #define KW_MAX 64
+#define BODY_MAX (256u << 10) /* bytes of one operation */
 
 struct fblob {
 	store_id id;
@@ -994,6 +995,8 @@ static enum err (*const apply[])(struct store *, struct store_op *, struct reade
 
 static enum err run_commit(struct store *s, struct store_op *op)
 {
+	if (op->body.len > BODY_MAX || op->n_mut > 4096)
+		return ERR_TOO_LONG;
 	struct fstate before = state_copy(&s->st);
 	struct reader r = reader_of(buf_span(&op->tx));
 	op->res = calloc(op->n_mut + 1, sizeof(*op->res));
@@ -1016,6 +1019,8 @@ static enum err run_commit(struct store *s, struct store_op *op)
 static enum err run_body(struct store *s, struct store_op *op)
 {
 	struct fblob *b = blob_get(s, op->blob);
+	if (op->body.len > BODY_MAX)
+		return ERR_TOO_LONG;
 	if (b->complete || op->off != b->bytes.len)
 		return ERR_STALE;
 	buf_reserve(&b->bytes, op->body.len + 1);

@@ -295,15 +295,11 @@ static void commit(struct smtp_session *ss, struct store_op *op)
 	s->deadline_us = 0; /* it is our turn */
 }
 
-/* The end has come. What the last commit may not carry goes as parts first; it is submitted when they are durable. */
+/* The end has come and every part is with the store. */
 static void finish(struct smtp_session *ss)
 {
 	struct session *s = &ss->s;
 	struct store_op *op = NULL;
-	if (!ss->txn->refused)
-		parts_send(ss);
-	if (ss->parts > 0)
-		return;
 	if (!ss->txn->refused) {
 		op = store_op_new(s->env->store, STORE_COMMIT, s->index, s->gen);
 		if (!op)
@@ -313,6 +309,15 @@ static void finish(struct smtp_session *ss)
 		commit(ss, op);
 	else
 		finish_refused(ss);
+}
+
+/* Gives the store what it can take now. What is left for the commit is never more than a part. */
+static void advance(struct smtp_session *ss)
+{
+	if (!ss->txn->refused)
+		parts_send(ss);
+	if (ss->txn->ended && ss->parts == 0)
+		finish(ss);
 }
 
 /* ---- the two ways in ---- */
@@ -343,11 +348,10 @@ bool smtp_data_read(struct smtp_session *ss)
 	if (step.end) {
 		t->ended = true;
 		smtp_deadline(ss);
-		finish(ss);
+		advance(ss);
 		return ss->state != SMTP_DATA;
 	}
-	if (!t->refused)
-		parts_send(ss);
+	advance(ss);
 	if (t->scan.size - t->mark >= SMTP_PROGRESS) {
 		t->mark = t->scan.size;
 		smtp_deadline(ss);
@@ -362,10 +366,7 @@ static void part_done(struct smtp_session *ss, enum err err)
 		return;
 	if (err)
 		refuse(ss, STAT_smtp_tempfail, refusal_of(err));
-	if (ss->txn->ended)
-		finish(ss);
-	else if (!ss->txn->refused)
-		parts_send(ss);
+	advance(ss);
 }
 
 static void commit_done(struct smtp_session *ss, const struct store_op *op)
