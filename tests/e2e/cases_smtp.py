@@ -76,6 +76,15 @@ def smtp_smtplib(t):
 
 
 @case
+def smtp_postfix_source(t):
+    """Postfix's smtp-source: 200 messages on 10 connections that are used again, then 4 long ones"""
+    box = t.relay.mailbox()
+    run("smtp-source", "-d", "-s", "10", "-m", "200", "-l", "5000", "-f", "a@example.org", "-t", box, RELAY4 + ":25")
+    run("smtp-source", "-s", "2", "-m", "4", "-l", "200000", "-f", "a@example.org", "-t", box, RELAY4 + ":25")
+    check_equal(len(t.relay.wait_messages(box, 204, 30)), 204)
+
+
+@case
 def smtp_odd_messages(t):
     """200 odd messages on one connection come back byte for byte by IMAP and POP3"""
     box = t.relay.mailbox()
