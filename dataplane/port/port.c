@@ -120,6 +120,7 @@ static enum err configure(struct port *p, const struct conf_port *c)
 	if (rc != 0)
 		return fault(c, "it refused its configuration", rc);
 	uint64_t tx = conf.txmode.offloads;
+	p->tx_kick = strcmp(di.driver_name, "net_af_xdp") == 0;
 	p->info.tx_csum_ip4 = tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	p->info.tx_csum_l4 = (tx & CSUM_L4) == CSUM_L4;
 	p->info.tso = tx & RTE_ETH_TX_OFFLOAD_TCP_TSO;

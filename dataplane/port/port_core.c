@@ -38,6 +38,7 @@ void port_core_destroy(struct port_core **pc)
 #define STUCK_MAX 256 /* flushes without progress after which waiting frames are dropped */
 #define TX_BURST  64
 #define TX_TRIES  4
+#define KICK_MAX  (1 << 16) /* idle flushes */
 
 static void push(struct port_core *pc, unsigned to, struct pkt *p)
 {
@@ -283,6 +284,16 @@ static void take_frames(struct port_core *pc)
 	}
 }
 
+/* The kernel may leave an AF_XDP ring half sent when it was busy or short of memory, and gives buffers back
+ * only when asked: after the last frames it is called again, at ever longer distances. */
+static inline void kick(struct port_core *pc)
+{
+	unsigned n = ++pc->n_idle;
+
+	if (n <= KICK_MAX && (n & (n - 1)) == 0)
+		rte_eth_tx_burst(pc->port->id, (uint16_t)pc->queue, pc->tx, 0);
+}
+
 void port_flush(struct port_core *pc)
 {
 	unsigned tries = 0;
@@ -291,6 +302,10 @@ void port_flush(struct port_core *pc)
 		return;
 	if (pc->port->n_workers > pc->port->info.n_queue)
 		take_frames(pc);
+	if (pc->n_tx > 0)
+		pc->n_idle = 0;
+	else if (pc->port->tx_kick)
+		kick(pc);
 	while (pc->n_tx > 0 && tries < TX_TRIES) {
 		unsigned n = pc->n_tx < TX_BURST ? pc->n_tx : TX_BURST;
 		unsigned sent = send_burst(pc, n);

@@ -18,6 +18,7 @@ struct port {
 	struct pkt_pool *pool;
 	bool rss;               /* the device gives each worker its flows */
 	bool tx_prepare;        /* some offload is in use */
+	bool tx_kick;           /* frames may stay in the device's ring until it is called again */
 	unsigned reta_size;     /* of the device or, in software, RETA_SOFT */
 	struct spsc *rx_ring;   /* [from][to]: received by from, owned by to */
 	struct spsc *tx_ring;   /* [from]: frames of a worker without a queue of its own */
@@ -30,6 +31,7 @@ struct port_core {
 	bool own_queue;
 	unsigned next_from;   /* rings are emptied in turn */
 	unsigned n_tx, stuck; /* frames waiting; flushes without progress */
+	unsigned n_idle;      /* flushes since the last with frames */
 	struct rte_mbuf *tx[TX_QUEUE];
 };
 
