@@ -7,10 +7,11 @@
  */
 #include <ctype.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <dirent.h>
+#include <unistd.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -125,6 +126,13 @@ static void add_memory(struct args *a, const struct conf *c)
 
 	if (c->huge_pages && have >= need) {
 		arg_add(a, "--in-memory");
+		/* virtio-user shows its peer all memory, in at most eight pieces. */
+		for (unsigned i = 0; i < c->n_port; i++) {
+			if (strncmp(c->port[i].device, "net_virtio_user", 15) == 0) {
+				arg_add(a, "--single-file-segments");
+				break;
+			}
+		}
 		return;
 	}
 	if (c->huge_pages)
@@ -196,6 +204,8 @@ enum err port_eal_start(const struct conf *c)
 			  WORKER_MAX, PORT_MAX);
 		return ERR_TOO_MANY;
 	}
+	/* A vhost or memif peer that goes away must not take us along. */
+	signal(SIGPIPE, SIG_IGN);
 	arg_add(&a, "veredus");
 	arg_add(&a, "--no-telemetry");
 	arg_add(&a, "--log-level=%d", c->log_level >= LOG_L_DEBUG ? 7 : 4);
