@@ -14,12 +14,13 @@
 
 static enum err zero_fill(struct disk *d, struct disk_file *f, uint64_t size)
 {
-	void *zero = aligned_alloc(DISK_BLOCK, ZERO_CHUNK);
+	uint64_t chunk = size < ZERO_CHUNK ? size : ZERO_CHUNK;
+	void *zero = aligned_alloc(DISK_BLOCK, chunk);
 	CHECK(zero);
-	memset(zero, 0, ZERO_CHUNK);
+	memset(zero, 0, chunk);
 	enum err e = ERR_OK;
-	for (uint64_t off = 0; off < size && e == ERR_OK; off += ZERO_CHUNK) {
-		uint64_t len = size - off < ZERO_CHUNK ? size - off : ZERO_CHUNK;
+	for (uint64_t off = 0; off < size && e == ERR_OK; off += chunk) {
+		uint64_t len = size - off < chunk ? size - off : chunk;
 		e = d->ops->write(d, f, off, zero, len);
 	}
 	free(zero);

@@ -465,7 +465,6 @@ enum err store_open(struct store **out, const struct store_conf *conf, char *why
 	s->cur = UINT32_MAX;
 	rnd_seed_os(&s->rnd);
 	index_init(&s->ix);
-	log_init(s);
 	cores_init(s);
 	e = recover(s, why, why_size);
 	if (e == ERR_OK)

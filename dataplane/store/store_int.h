@@ -234,7 +234,6 @@ bool seg_press(struct store *s, bool end);
 
 /* store_log.c */
 enum log_room { LOG_OK, LOG_WAIT, LOG_FULL, LOG_TOO_LONG };
-void log_init(struct store *s);
 void log_fini(struct store *s);
 /* Makes the open group one that takes need bytes of records. */
 enum log_room log_reserve(struct store *s, uint32_t need, bool growth);

@@ -12,14 +12,6 @@
 #include "clock.h"
 #include "store_int.h"
 
-void log_init(struct store *s)
-{
-	for (unsigned i = 0; i < GROUP_SLOTS; i++) {
-		s->group[i].buf = aligned_alloc(DISK_BLOCK, GROUP_CAP + 2 * DISK_BLOCK);
-		CHECK(s->group[i].buf);
-	}
-}
-
 void log_fini(struct store *s)
 {
 	for (unsigned i = 0; i < GROUP_SLOTS; i++)
@@ -51,6 +43,9 @@ static void group_open(struct store *s, uint32_t need)
 {
 	struct group *g = &s->group[s->seq_next % GROUP_SLOTS];
 	CHECK(g->state != GROUP_FLIGHT && g->state != GROUP_OPEN);
+	if (!g->buf)
+		g->buf = aligned_alloc(DISK_BLOCK, GROUP_CAP + 2 * DISK_BLOCK);
+	CHECK(g->buf);
 	bool fits = s->cur != UINT32_MAX && s->seg[s->cur].size - s->cur_off >= need;
 	if (!fits)
 		CHECK(seg_next(s, g->buf));
