@@ -6,7 +6,7 @@
  * a peer that sends byte by byte costs linear time. Segments shorter than SLICE_COPY_MAX that queue up
  * unread are copied together: unread bytes pin at most one packet more than they fill.
  * After stream_close or stream_abort nothing is read any more: what still comes in is thrown away.
- * Hot path.
+ * Runs for every packet; malloc is asked only for a line that is cut over packets and for very long formats.
  */
 #include "stream.h"
 #include <stdarg.h>

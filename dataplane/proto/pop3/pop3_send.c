@@ -8,6 +8,7 @@
  * message is never taken for a whole one. Hot path.
  */
 #include "pop3_int.h"
+#include "hot.h"
 
 #define EDITS 64
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "smtp_int.h"
+#include "hot.h"
 
 static_assert(sizeof(struct smtp_session) <= 512, "an idle session is to stay small");
 
