@@ -26,7 +26,7 @@ def arrived(sink, sent, seconds=20):
 
 
 def idle_queue(relay, seconds=10):
-    until(lambda: not relay.queue(), seconds, "the queue did not become empty")
+    until(lambda: not relay.queue(), seconds, lambda: "the queue did not become empty: %s" % relay.queue())
 
 
 @case

@@ -61,7 +61,7 @@ def until(condition, seconds=10, what="nothing happened", step=0.05):
         if r:
             return r
         if time.monotonic() > end:
-            raise Failed("%s within %g s" % (what, seconds))
+            raise Failed("%s within %g s" % (what() if callable(what) else what, seconds))
         time.sleep(step)
 
 
