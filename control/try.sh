@@ -73,7 +73,8 @@ same_bytes() {
 
 say "== building"
 packages_install
-build "$build" >"$work/build.log" 2>&1 || { tail -30 "$work/build.log"; fail "the build"; }
+{ configure "$build" && ninja -C "$build" veredus veredusctl; } >"$work/build.log" 2>&1 ||
+	{ tail -30 "$work/build.log"; fail "the build"; }
 
 say "== starting"
 "$top/tests/netns.sh" up $name
@@ -112,17 +113,18 @@ sed -e 's/^To: .*/To: dave@example.org/' -e 's/^Subject: .*/Subject: to the next
 	"$work/one.txt" >"$work/two.txt"
 for m in one two; do sed 's/$/\r/' "$work/$m.txt" >"$work/$m.eml"; done
 
+head -c -1 "$work/one.txt" >"$work/swaks.txt" # swaks puts a newline behind what it sends
 on_host swaks --server $relay4 --from carol@example.org --to alice@example.net,bob@example.net \
-	--data "@$work/one.txt" --pipeline --timeout 20 >"$work/swaks.log" 2>&1 ||
+	--data "@$work/swaks.txt" --pipeline --timeout 20 >"$work/swaks.log" 2>&1 ||
 	{ tail -5 "$work/swaks.log"; fail "swaks could not send"; }
 say "swaks sent $(stat -c %s "$work/one.eml") bytes to alice and bob"
-on_host curl -sS --url "smtp://[$relay6]/client.example.org" --mail-from carol@example.org \
+on_host curl -sS --max-time 60 --url "smtp://[$relay6]/client.example.org" --mail-from carol@example.org \
 	--mail-rcpt dave@example.org --upload-file "$work/two.eml" || fail "curl could not send"
 say "curl sent $(stat -c %s "$work/two.eml") bytes over IPv6 to dave@example.org, who is behind the next hop"
 
 say "== reading"
-pop3() { on_host curl -sSf -u alice@example.net:alice-secret "pop3://$relay4/1" -o "$work/pop3.eml"; }
-imap() { on_host curl -sSf -u bob@example.net:bob-secret "imap://[$relay6]/INBOX;MAILINDEX=1" -o "$work/imap.eml"; }
+pop3() { on_host curl -sSf --max-time 5 -u alice@example.net:alice-secret "pop3://$relay4/1" -o "$work/pop3.eml"; }
+imap() { on_host curl -sSf --max-time 5 -u bob@example.net:bob-secret "imap://[$relay6]/INBOX;MAILINDEX=1" -o "$work/imap.eml"; }
 wait_for 15 pop3 || fail "POP3: $(pop3 2>&1 || true)"
 wait_for 15 imap || fail "IMAP: $(imap 2>&1 || true)"
 wait_for 20 test -s "$work/next-hop/0000.eml" || fail "the next hop got nothing"
@@ -141,7 +143,7 @@ compare "$work/next-hop/0000.eml" "$work/two.eml" "next hop ($(sed -n 2p "$work/
 
 say "== counters"
 ctl status
-ctl stats | grep -E '^(port_[rt]x_packets|tcp_accepted|tcp_connected|tcp_retransmit|smtp_messages_in|smtp_bytes_in|delivery_local|delivery_out|pop3_messages_out|imap_messages_out|store_ops|net_bad_[a-z0-9]+|tcp_bad_csum) '
+ctl stats | grep -E '^(port_[rt]x_packets|tcp_(accepted|connected|retransmit|bad_csum)|smtp_(messages|bytes)_in|delivery_(local|out)|(pop3|imap)_messages_out) '
 [ $bad = 0 ] || fail "not every byte arrived"
 
 status=0

@@ -41,12 +41,11 @@ packages_install() {
 	rm -f "$log"
 }
 
-# build DIR [meson options]: configures DIR once and builds it with the machine's cores.
-build() {
+# configure DIR [meson options]: makes the build directory, once.
+configure() {
 	local dir=$1
 	shift
-	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$top" "$@" || return 1
-	ninja -C "$dir"
+	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$top" "$@"
 }
 
 # hugepages_reserve MIB: tries to have MIB of 2 MiB huge pages free; fails quietly where the machine gives none.
