@@ -64,6 +64,22 @@ static void op_check(struct auth_op *op, struct crypt_data *cd)
 	explicit_bzero(op->password, sizeof(op->password));
 }
 
+/* One op of each core, so that a flood of logins at one does not hold up the others. */
+static bool helper_round(struct auth_helper *h, struct crypt_data *cd)
+{
+	bool any = false;
+	for (unsigned c = h->index; c < h->auth->n_core; c += h->auth->n_helper) {
+		struct auth_core *ac = &h->auth->core[c];
+		struct auth_op *op = spsc_pop(&ac->to);
+		if (op == NULL)
+			continue;
+		op_check(op, cd);
+		CHECK(spsc_push(&ac->from, op));
+		any = true;
+	}
+	return any;
+}
+
 static void *helper_run(void *arg)
 {
 	struct auth_helper *h = arg;
@@ -73,14 +89,8 @@ static void *helper_run(void *arg)
 		uint64_t n;
 		ssize_t r = read(h->wake, &n, sizeof(n));
 		(void)r; /* interrupted or not: the rings tell what there is */
-		for (unsigned c = h->index; c < h->auth->n_core; c += h->auth->n_helper) {
-			struct auth_core *ac = &h->auth->core[c];
-			struct auth_op *op;
-			while ((op = spsc_pop(&ac->to)) != NULL) {
-				op_check(op, cd);
-				CHECK(spsc_push(&ac->from, op));
-			}
-		}
+		while (helper_round(h, cd) && !atomic_load(&h->stop))
+			;
 	}
 	explicit_bzero(cd, sizeof(*cd));
 	free(cd);
@@ -215,6 +225,7 @@ struct auth_op *auth_submit(struct auth_core *ac, const struct conf *c, const st
 	op->owner_gen = owner_gen;
 	op->ok = false;
 	op->acct = 0;
+	op->name[0] = '\0';
 	op->known = account_name(c, user, op->name, sizeof(op->name)) &&
 		    store_account_find(s, span_str(op->name), &acct) && acct.pass[0] == '$';
 	if (!span_cstr(password, op->password, sizeof(op->password))) {
