@@ -255,11 +255,27 @@ void delivery_turn(struct delivery *d)
 	}
 }
 
+/* When a site with due items wants a turn: now, when its hold is over, or when a session says so. */
+static uint64_t site_next_us(const struct delivery *d, const struct queue_site *site)
+{
+	if (!list_empty(&site->idle) || (site->down && site->n_conn == 0))
+		return d->env->wall_us;
+	if (site->n_ready <= site->n_opening || site->n_conn >= conn_max(d))
+		return UINT64_MAX;
+	return site->hold_us > d->env->wall_us ? site->hold_us : d->env->wall_us;
+}
+
 uint64_t delivery_next_us(const struct delivery *d)
 {
-	uint64_t wall = queue_next_us(d->env->queue);
+	const struct queue *q = d->env->queue;
+	uint64_t wall = queue_next_us(q);
 	if (!list_empty(&d->wants) || !list_empty(&d->woken) || !list_empty(&d->bounces))
 		return d->env->now_us;
+	if (!d->env->shutting_down && !queue_stopped(q))
+		for (const struct queue_site *s = NULL; (s = queue_site_after(q, s)) != NULL;) {
+			uint64_t at = site_next_us(d, s);
+			wall = at < wall ? at : wall;
+		}
 	if (wall == UINT64_MAX)
 		return wall;
 	return d->env->now_us + (wall > d->env->wall_us ? wall - d->env->wall_us : 0);

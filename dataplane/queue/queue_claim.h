@@ -60,12 +60,15 @@ struct queue_job {
 /* Once a turn, before claims: takes what other workers handed over, moves items that are due, does what had
  * to wait for the store. Takes the times of retry from c. */
 void queue_turn(struct queue *q, const struct conf *c, uint64_t wall_us);
-/* Earliest wall time at which queue_turn or a claim has something to do; UINT64_MAX = never. */
+/* Earliest wall time at which queue_turn has something to do, or an item's time is over; UINT64_MAX = never. Items that
+ * are due already do not count: see queue_site_after. */
 uint64_t queue_next_us(const struct queue *q);
 
 /* The next site in the round that has items due (each call goes one further); NULL if there is none. n_sites_ready
  * calls see each of them once. */
 struct queue_site *queue_site_round(struct queue *q);
+/* The same sites without moving on: the first (site NULL), or the one behind site; NULL at the end. */
+struct queue_site *queue_site_after(const struct queue *q, const struct queue_site *site);
 bool queue_stopped(const struct queue *q); /* the store failed: claims give nothing until the program starts again */
 unsigned queue_sites_ready(const struct queue *q);
 struct queue_site *queue_site_get(struct queue *q, const struct queue_site_key *key);

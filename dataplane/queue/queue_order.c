@@ -200,15 +200,22 @@ bool queue_release(struct queue *q, struct queue_job **jobp)
 	return true;
 }
 
+struct queue_site *queue_site_after(const struct queue *q, const struct queue_site *site)
+{
+	struct list *n = site != NULL ? site->turn.next : q->round.next;
+	return n != &q->round ? LIST_ENTRY(n, struct queue_site, turn) : NULL;
+}
+
 uint64_t queue_next_us(const struct queue *q)
 {
 	uint64_t at = UINT64_MAX;
+	if (!list_empty(&q->headed) || !list_empty(&q->headless) || !list_empty(&q->removing))
+		return q->wall_us;
+	if (!list_empty(&q->unsettled))
+		at = q->settle_after_us > q->wall_us ? q->settle_after_us : q->wall_us;
 	if (q->broken)
 		return at;
-	if (q->n_round > 0 || !list_empty(&q->headed) || !list_empty(&q->unsettled) ||
-	    !list_empty(&q->headless) || !list_empty(&q->removing))
-		return q->wall_us;
-	if (q->due.n > 0)
+	if (q->due.n > 0 && q->due.v[0]->at_us[BY_DUE] < at)
 		at = q->due.v[0]->at_us[BY_DUE];
 	if (q->expire.n > 0 && q->expire.v[0]->at_us[BY_EXPIRE] < at)
 		at = q->expire.v[0]->at_us[BY_EXPIRE];

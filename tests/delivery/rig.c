@@ -208,8 +208,6 @@ void rig_time(struct rig *r, uint64_t us)
 		}
 		uint64_t at = first != NULL ? first->s->deadline_us : UINT64_MAX, next = delivery_next_us(r->d);
 		uint64_t to = at < next ? at : next;
-		if (to <= r->env.now_us && at > r->env.now_us) /* a site that is on hold: look again soon */
-			to = r->env.now_us + 1000000 < at ? r->env.now_us + 1000000 : at;
 		if (to > end)
 			to = end;
 		if (to > r->env.now_us) {
