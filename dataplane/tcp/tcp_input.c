@@ -252,7 +252,7 @@ static void new_ack(struct tcp_conn *c, const struct tcp_seg *s)
 	c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
 	tcp_board_advance(c);
 	tcp_board_update(c, s);
-	tcp_ack_advanced(c, acked);
+	tcp_ack_advanced(c, acked, tcp_is_dsack(c, s));
 	/* RFC 6298 5.2, 5.3 */
 	if (c->snd_una == c->snd_max)
 		tcp_disarm(c, TCP_T_RETX);
@@ -299,7 +299,7 @@ static bool segment_ack(struct tcp_conn *c, struct tcp_seg *s)
 		if ((c->flags & TF_PERSIST) && c->snd_wnd > 0)
 			persist_ends(c);
 		else if ((dup || fresh) && !(c->flags & TF_PERSIST)) /* answers to probes are no duplicates */
-			tcp_ack_duplicate(c, fresh);
+			tcp_ack_duplicate(c, fresh, tcp_is_dsack(c, s));
 	}
 
 	bool fin_acked = (c->flags & TF_FIN_SENT) && seq_gt(c->snd_una, c->fin_seq);
@@ -477,10 +477,12 @@ static bool sequence_ok(struct tcp_conn *c, struct tcp_seg *s)
 	}
 	if (s->flags & TH_RST)
 		return false;
-	if (len && seq_le(s->seq + len, c->rcv_nxt))
+	if (len && seq_le(s->seq + len, c->rcv_nxt)) {
 		stat_inc(c->core->stat, STAT_tcp_dup);
-	else
+		tcp_tell_duplicate(c, s->seq, s->seq + s->len);
+	} else {
 		stat_inc(c->core->stat, STAT_tcp_bad_seq);
+	}
 	if (s->len || (s->flags & TH_FIN))
 		ack_now(c);
 	else
@@ -489,7 +491,7 @@ static bool sequence_ok(struct tcp_conn *c, struct tcp_seg *s)
 }
 
 /* Cuts what lies outside the window. */
-static void trim(const struct tcp_conn *c, struct tcp_seg *s)
+static void trim(struct tcp_conn *c, struct tcp_seg *s)
 {
 	if (seq_lt(s->seq, c->rcv_nxt)) {
 		uint32_t cut = c->rcv_nxt - s->seq;
@@ -499,6 +501,7 @@ static void trim(const struct tcp_conn *c, struct tcp_seg *s)
 			cut--;
 		}
 		cut = min32(cut, s->len);
+		tcp_tell_duplicate(c, s->seq, s->seq + cut);
 		s->data += cut;
 		s->len -= cut;
 		s->seq += cut;

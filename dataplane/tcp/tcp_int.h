@@ -129,6 +129,10 @@ enum tcp_flag {
 	TF_WAS_CLOSED = 1 << 17, /* TCP_EV_CLOSED was given */
 	TF_LOST_ALL   = 1 << 18, /* recovery: everything below recover counts as lost (after RTO, MTU) */
 	TF_UNREACH    = 1 << 19, /* a soft ICMP error came: the reason, should it time out */
+	TF_DSACK      = 1 << 20, /* tell of a duplicate: dsack */
+	TF_PTO        = 1 << 21, /* TCP_T_RETX is a tail loss probe, not yet a timeout */
+	TF_TLP        = 1 << 22, /* a probe is out: it ends at tlp_end */
+	TF_TLP_RETX   = 1 << 23, /* and was old data */
 };
 
 enum tcp_recovery { TCP_REC_OPEN, TCP_REC_FAST, TCP_REC_LOSS };
@@ -204,6 +208,11 @@ struct tcp_conn {
 	uint8_t challenges;
 	uint32_t rcv_mss;       /* estimate of the peer's segment size, for delayed ACK */
 	uint32_t heard_ms;      /* last segment from the peer */
+
+	/* line 7: rare */
+	struct tcp_range dsack; /* the duplicate that came last */
+	uint32_t tlp_end;
+	uint32_t rxt_at;        /* last retransmission, low 32 bits of us */
 };
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 64, "line 1");
 static_assert(offsetof(struct tcp_conn, txq) == 128, "line 2");
@@ -360,6 +369,8 @@ void tcp_reasm_add(struct tcp_conn *c, struct pkt *pkt, uint32_t seq, uint8_t *d
 /* Moves what has become in order to the receive queue. */
 void tcp_reasm_pull(struct tcp_conn *c);
 void tcp_reasm_drop(struct tcp_conn *c);
+/* The next ACK tells that [start, end) came twice (RFC 2883). */
+void tcp_tell_duplicate(struct tcp_conn *c, uint32_t start, uint32_t end);
 unsigned tcp_reasm_blocks(const struct tcp_conn *c, struct tcp_range *out, unsigned max);
 
 /* tcp_output.c */
@@ -367,6 +378,8 @@ void tcp_output(struct tcp_conn *c);
 /* One segment: len bytes at seq, flags. False: no packet. */
 bool tcp_xmit(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags);
 bool tcp_send_syn(struct tcp_conn *c);
+/* Sends one segment to provoke an answer: new data, else the last one again. */
+void tcp_probe_tail(struct tcp_conn *c);
 void tcp_send_reset(struct tcp_conn *c);
 /* RST or ACK that belongs to no connection, in answer to s. */
 void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s);
@@ -385,10 +398,14 @@ uint32_t tcp_pipe(const struct tcp_conn *c);
 /* The next run to retransmit, at most max bytes; false when there is none. any: what is not yet held for lost
  * too. */
 bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_range *out);
-void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked);
-void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked);
+void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack);
+void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked, bool dsack);
 void tcp_enter_loss(struct tcp_conn *c);
 void tcp_resend_all(struct tcp_conn *c);
+/* A tail loss probe went out; how long until one is due, or 0: none now. */
+uint32_t tcp_probe_wait(const struct tcp_conn *c);
+/* Did acknowledgment s tell of a duplicate? */
+bool tcp_is_dsack(const struct tcp_conn *c, const struct tcp_seg *s);
 
 /* tcp_cc.c */
 struct tcp_cc_ops {

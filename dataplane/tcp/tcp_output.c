@@ -129,15 +129,21 @@ static bool put_payload(struct tcp_conn *c, struct pkt *p, uint32_t off, uint32_
 }
 
 /* SACK blocks that still fit: beside payload only what the segment leaves. */
-static void put_sack(const struct tcp_conn *c, uint32_t payload, struct tcp_opts *o)
+static void put_sack(struct tcp_conn *c, uint32_t payload, struct tcp_opts *o)
 {
 	uint32_t space = TCP_OPT_MAX - tcp_opts_len(o);
 	uint32_t left = payload >= c->mss ? 0 : c->mss - payload;
 
 	if (payload)
 		space = min32(space, left);
-	if (space >= 12)
-		o->n_sack = (uint8_t)tcp_reasm_blocks(c, o->sack, min32((space - 4) / 8, TCP_SACK_BLOCKS));
+	if (space < 12)
+		return;
+	unsigned max = min32((space - 4) / 8, TCP_SACK_BLOCKS), n = 0;
+	if (c->flags & TF_DSACK) { /* RFC 2883: once, in front */
+		c->flags &= ~(uint32_t)TF_DSACK;
+		o->sack[n++] = c->dsack;
+	}
+	o->n_sack = (uint8_t)(n + tcp_reasm_blocks(c, o->sack + n, max - n));
 }
 
 bool tcp_xmit(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
@@ -162,7 +168,7 @@ bool tcp_xmit(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
 		o.tsval = ts_now(c);
 		o.tsecr = c->ts_recent;
 	}
-	if (c->reasm && (c->flags & TF_SACK) && (flags & TH_ACK))
+	if ((c->reasm || (c->flags & TF_DSACK)) && (c->flags & TF_SACK) && (flags & TH_ACK))
 		put_sack(c, len, &o);
 	struct header h = {
 		.sport = c->lport,
@@ -319,6 +325,7 @@ static bool send_run(struct tcp_conn *c, uint32_t from, uint32_t to)
 	if (again) {
 		c->retransmits++;
 		stat_inc(t->stat, STAT_tcp_retransmit);
+		c->rxt_at = (uint32_t)t->now_us;
 		/* Karn (RFC 6298 section 3): what was sent twice is not timed. */
 		if ((c->flags & TF_TIMING) && seq_lt(from, c->rtt_seq))
 			c->flags &= ~(uint32_t)TF_TIMING;
@@ -331,7 +338,7 @@ static bool send_run(struct tcp_conn *c, uint32_t from, uint32_t to)
 	c->snd_nxt = seq_max(c->snd_nxt, to);
 	c->snd_max = seq_max(c->snd_max, to);
 	c->last_send_ms = now_ms32(t);
-	if (!c->due[TCP_T_RETX])
+	if (!c->due[TCP_T_RETX] || (c->flags & TF_PTO))
 		tcp_arm_retx(c);
 	return true;
 }
@@ -456,6 +463,27 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 		sent += len;
 	}
 	return true;
+}
+
+void tcp_probe_tail(struct tcp_conn *c)
+{
+	uint32_t room = c->snd_una + c->snd_wnd - c->snd_max;
+	uint32_t fresh = min32(c->mss, c->snd_una + c->txq.len - c->snd_max);
+	bool fin = (c->flags & TF_FIN_SENT) != 0;
+
+	c->flags &= ~(uint32_t)TF_TLP_RETX;
+	if (!fin && fresh && seq_lt(c->snd_max, c->snd_una + c->snd_wnd) && fresh <= room) {
+		if (!send_run(c, c->snd_nxt, c->snd_nxt + fresh))
+			return;
+	} else {
+		uint32_t from = seq_max(c->snd_una, c->snd_max - c->mss);
+		if (!send_run(c, from, c->snd_max))
+			return;
+		c->flags |= TF_TLP_RETX;
+	}
+	c->flags |= TF_TLP;
+	c->tlp_end = c->snd_max;
+	stat_inc(c->core->stat, STAT_tcp_tail_probe);
 }
 
 static bool send_data(struct tcp_conn *c)

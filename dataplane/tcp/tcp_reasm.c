@@ -157,6 +157,14 @@ static void remember(struct tcp_reasm *r, uint32_t seq)
 	r->recent[0] = seq;
 }
 
+void tcp_tell_duplicate(struct tcp_conn *c, uint32_t start, uint32_t end)
+{
+	if (!(c->flags & TF_SACK) || start == end)
+		return;
+	c->flags |= TF_DSACK;
+	c->dsack = (struct tcp_range){start, end};
+}
+
 static struct tcp_reasm *reasm_get(struct tcp_conn *c)
 {
 	if (!c->reasm) {
@@ -191,6 +199,7 @@ void tcp_reasm_add(struct tcp_conn *c, struct pkt *pkt, uint32_t seq, uint8_t *d
 			uint32_t cut = end - seq;
 			if (cut >= len) {
 				stat_inc(t->stat, STAT_tcp_dup);
+				tcp_tell_duplicate(c, seq, seq + len);
 				remember(r, seq);
 				slice_drop(&s);
 				return;

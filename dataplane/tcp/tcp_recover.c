@@ -190,12 +190,55 @@ bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_
 	return false;
 }
 
+/* ---- tail loss probes (RFC 8985 section 7) ---- */
+
+/* The last segments of a burst have nothing behind them that would show their loss: after two round trips without an
+ * answer one segment is sent to make the peer speak, long before a timeout. A single segment may be waiting for a
+ * delayed ACK. */
+uint32_t tcp_probe_wait(const struct tcp_conn *c)
+{
+	if (!(c->flags & TF_SACK) || (c->flags & (TF_TLP | TF_PERSIST)) || c->recovery != TCP_REC_OPEN ||
+	    !c->srtt_us || c->retries || !tcp_synchronized(c) || c->snd_nxt != c->snd_max)
+		return 0;
+	uint32_t wait = min32(c->srtt_us, UINT32_MAX / 4) * 2 + 2000;
+	if (c->snd_max - c->snd_una <= c->mss)
+		wait += c->core->conf.delack_us;
+	return wait;
+}
+
+bool tcp_is_dsack(const struct tcp_conn *c, const struct tcp_seg *s)
+{
+	/* RFC 2883 section 4: the first block is below the ACK or inside the second. */
+	if (!s->opt.n_sack)
+		return false;
+	const struct tcp_range *a = &s->opt.sack[0], *b = &s->opt.sack[1];
+	return seq_le(a->end, s->ack) ||
+	       (s->opt.n_sack > 1 && seq_ge(a->start, b->start) && seq_le(a->end, b->end));
+}
+
+/* RFC 8985 7.4.2: did the probe repair a loss? Then it counts as one. */
+static void probe_answered(struct tcp_conn *c, bool dsack, bool duplicate)
+{
+	struct tcp_core *t = c->core;
+
+	if (seq_lt(c->snd_una, c->tlp_end))
+		return;
+	if ((c->flags & TF_TLP_RETX) && !dsack && !duplicate) {
+		if (c->snd_una == c->tlp_end)
+			return; /* the next ACK will tell */
+		c->ssthresh = t->cc->loss(c, c->snd_max - c->snd_una, t->now_us);
+		c->cwnd = min32(c->cwnd, c->ssthresh);
+		c->lost++;
+	}
+	c->flags &= ~(uint32_t)(TF_TLP | TF_TLP_RETX);
+}
+
 /* ---- the states ---- */
 
 static void leave(struct tcp_conn *c)
 {
 	c->recovery = TCP_REC_OPEN;
-	c->flags &= ~(uint32_t)(TF_LOST_ALL | TF_RETX_HEAD);
+	c->flags &= ~(uint32_t)(TF_LOST_ALL | TF_RETX_HEAD | TF_TLP | TF_TLP_RETX);
 	c->reno_sacked = 0;
 	c->dupacks = 0;
 }
@@ -210,6 +253,14 @@ static void enter_fast(struct tcp_conn *c)
 	c->ssthresh = t->cc->loss(c, c->snd_max - c->snd_una, t->now_us);
 	c->cwnd = c->ssthresh;
 	c->flags |= TF_RETX_HEAD;
+	if (c->flags & TF_TLP) {
+		/* The probe arrived, long after everything before it was sent: what is missing there is lost. */
+		if (c->board && c->board->r[c->board->n - 1].end == c->tlp_end) {
+			c->recover = c->tlp_end;
+			c->flags |= TF_LOST_ALL;
+		}
+		c->flags &= ~(uint32_t)(TF_TLP | TF_TLP_RETX);
+	}
 	c->lost++;
 	stat_inc(t->stat, STAT_tcp_fast_retransmit);
 	tcp_arm_retx(c);
@@ -219,6 +270,7 @@ static void enter_fast(struct tcp_conn *c)
 static void enter_lost_all(struct tcp_conn *c)
 {
 	c->recovery = TCP_REC_LOSS;
+	c->flags &= ~(uint32_t)(TF_TLP | TF_TLP_RETX | TF_PTO);
 	c->flags |= TF_LOST_ALL | TF_RETX_HEAD;
 	c->recover = c->snd_max;
 	c->high_rxt = c->snd_una;
@@ -251,7 +303,28 @@ void tcp_resend_all(struct tcp_conn *c)
 	tcp_want_output(c);
 }
 
-void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked)
+/* RFC 6675 leaves the loss of a retransmission to the timer. Here: something arrived more than a round trip after the
+ * last one was sent, and the head is still missing, so all that were sent again are lost again. */
+static void check_retransmissions(struct tcp_conn *c)
+{
+	struct tcp_core *t = c->core;
+	uint32_t limit = c->srtt_us + max32(c->rttvar_us * 4, c->srtt_us / 4) + 1000;
+
+	if (!(c->flags & TF_SACK) || (c->flags & TF_RETX_HEAD) || !c->srtt_us || !seq_gt(c->high_rxt, c->snd_una) ||
+	    (uint32_t)t->now_us - c->rxt_at <= limit)
+		return;
+	if (c->recovery == TCP_REC_FAST) {
+		/* RFC 5681 4.3: once more a sign of congestion */
+		c->ssthresh = t->cc->loss(c, c->cwnd, t->now_us);
+		c->cwnd = min32(c->cwnd, c->ssthresh);
+	}
+	c->high_rxt = c->snd_una;
+	c->flags |= TF_RETX_HEAD;
+	c->lost++;
+	tcp_want_output(c);
+}
+
+void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack)
 {
 	struct tcp_core *t = c->core;
 	uint32_t flight = c->snd_max - c->snd_una;
@@ -262,6 +335,8 @@ void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked)
 	case TCP_REC_OPEN:
 		c->dupacks = 0;
 		c->reno_sacked = 0;
+		if (c->flags & TF_TLP)
+			probe_answered(c, dsack, false);
 		if (c->flags & TF_CWND_FULL)
 			t->cc->acked(c, acked, t->now_us);
 		break;
@@ -275,21 +350,27 @@ void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked)
 			c->flags |= TF_RETX_HEAD;
 			uint32_t left = c->reno_sacked > acked ? c->reno_sacked - acked : 0;
 			c->reno_sacked = min32(left + c->mss, flight);
+		} else {
+			check_retransmissions(c);
 		}
 		break;
 	case TCP_REC_LOSS:
 		t->cc->acked(c, acked, t->now_us);
 		if (seq_ge(c->snd_una, c->recover))
 			leave(c);
+		else
+			check_retransmissions(c);
 		break;
 	}
 }
 
-void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked)
+void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked, bool dsack)
 {
 	const struct tcp_board *b = c->board;
 	bool sack = (c->flags & TF_SACK) != 0;
 
+	if (c->flags & TF_TLP)
+		probe_answered(c, dsack, !newly_sacked);
 	if (sack && !newly_sacked)
 		return; /* says nothing new: perhaps our own needless retransmission */
 	if (c->dupacks < UINT8_MAX)
@@ -297,11 +378,14 @@ void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked)
 	if (!sack)
 		c->reno_sacked = min32(c->reno_sacked + c->mss, c->snd_max - c->snd_una);
 	tcp_want_output(c);
-	if (c->recovery != TCP_REC_OPEN)
+	if (c->recovery != TCP_REC_OPEN) {
+		check_retransmissions(c);
 		return;
+	}
 	/* RFC 6582 3.2 step 2: not for what was sent again after a timeout */
 	if (!sack && !seq_gt(c->snd_una, c->recover))
 		return;
-	if (c->dupacks >= TCP_DUP_THRESH || (b && is_lost(c, b->n, b->bytes)))
+	if (c->dupacks >= TCP_DUP_THRESH || (b && is_lost(c, b->n, b->bytes)) ||
+	    ((c->flags & TF_TLP) && b && b->n && b->r[b->n - 1].end == c->tlp_end))
 		enter_fast(c);
 }

@@ -21,7 +21,12 @@ void tcp_arm(struct tcp_conn *c, enum tcp_deadline d, uint64_t due_us)
 
 void tcp_arm_retx(struct tcp_conn *c)
 {
-	tcp_arm(c, TCP_T_RETX, c->core->now_us + c->rto_us);
+	uint32_t probe = tcp_probe_wait(c);
+
+	c->flags &= ~(uint32_t)TF_PTO;
+	if (probe && probe < c->rto_us)
+		c->flags |= TF_PTO;
+	tcp_arm(c, TCP_T_RETX, c->core->now_us + (c->flags & TF_PTO ? probe : c->rto_us));
 }
 
 static void back_off(struct tcp_conn *c)
@@ -92,6 +97,12 @@ static bool retx_fires(struct tcp_conn *c)
 	}
 	if (c->snd_una == c->snd_max)
 		return true;
+	if (c->flags & TF_PTO) {
+		c->flags &= ~(uint32_t)TF_PTO;
+		tcp_probe_tail(c);
+		tcp_arm(c, TCP_T_RETX, t->now_us + c->rto_us);
+		return true;
+	}
 	if (give_up(c, t->conf.data_retries))
 		return false;
 	/* RFC 6298 5.4-5.6, RFC 5681 3.1 */
