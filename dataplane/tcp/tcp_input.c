@@ -293,13 +293,15 @@ static bool segment_ack(struct tcp_conn *c, struct tcp_seg *s)
 	} else if (s->ack == c->snd_una) {
 		bool dup = is_duplicate(c, s);
 		uint32_t fresh = s->opt.n_sack ? tcp_board_update(c, s) : 0;
+		if (!seg_len(s))
+			tcp_probe_answered(c, tcp_is_dsack(c, s), !s->opt.n_sack);
 		window_update(c, s);
 		if (c->snd_wnd == 0)
 			c->retries = min32(c->retries, 1) & UINT8_MAX; /* alive, only full */
 		if ((c->flags & TF_PERSIST) && c->snd_wnd > 0)
 			persist_ends(c);
 		else if ((dup || fresh) && !(c->flags & TF_PERSIST)) /* answers to probes are no duplicates */
-			tcp_ack_duplicate(c, fresh, tcp_is_dsack(c, s));
+			tcp_ack_duplicate(c, fresh);
 	}
 
 	bool fin_acked = (c->flags & TF_FIN_SENT) && seq_gt(c->snd_una, c->fin_seq);

@@ -399,11 +399,13 @@ uint32_t tcp_pipe(const struct tcp_conn *c);
  * too. */
 bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_range *out);
 void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack);
-void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked, bool dsack);
+void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked);
 void tcp_enter_loss(struct tcp_conn *c);
 void tcp_resend_all(struct tcp_conn *c);
-/* A tail loss probe went out; how long until one is due, or 0: none now. */
+/* How long until a tail loss probe is due; 0: none now. */
 uint32_t tcp_probe_wait(const struct tcp_conn *c);
+/* An ACK came while a probe is out. duplicate: it moved nothing and had no SACK. */
+void tcp_probe_answered(struct tcp_conn *c, bool dsack, bool duplicate);
 /* Did acknowledgment s tell of a duplicate? */
 bool tcp_is_dsack(const struct tcp_conn *c, const struct tcp_seg *s);
 

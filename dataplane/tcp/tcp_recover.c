@@ -217,11 +217,11 @@ bool tcp_is_dsack(const struct tcp_conn *c, const struct tcp_seg *s)
 }
 
 /* RFC 8985 7.4.2: did the probe repair a loss? Then it counts as one. */
-static void probe_answered(struct tcp_conn *c, bool dsack, bool duplicate)
+void tcp_probe_answered(struct tcp_conn *c, bool dsack, bool duplicate)
 {
 	struct tcp_core *t = c->core;
 
-	if (seq_lt(c->snd_una, c->tlp_end))
+	if (!(c->flags & TF_TLP) || seq_lt(c->snd_una, c->tlp_end))
 		return;
 	if ((c->flags & TF_TLP_RETX) && !dsack && !duplicate) {
 		if (c->snd_una == c->tlp_end)
@@ -335,8 +335,7 @@ void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack)
 	case TCP_REC_OPEN:
 		c->dupacks = 0;
 		c->reno_sacked = 0;
-		if (c->flags & TF_TLP)
-			probe_answered(c, dsack, false);
+		tcp_probe_answered(c, dsack, false);
 		if (c->flags & TF_CWND_FULL)
 			t->cc->acked(c, acked, t->now_us);
 		break;
@@ -364,13 +363,11 @@ void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack)
 	}
 }
 
-void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked, bool dsack)
+void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked)
 {
 	const struct tcp_board *b = c->board;
 	bool sack = (c->flags & TF_SACK) != 0;
 
-	if (c->flags & TF_TLP)
-		probe_answered(c, dsack, !newly_sacked);
 	if (sack && !newly_sacked)
 		return; /* says nothing new: perhaps our own needless retransmission */
 	if (c->dupacks < UINT8_MAX)

@@ -684,6 +684,94 @@ Test(segments, sack_blocks_newest_first)
 	end(&h);
 }
 
+static const uint8_t sack_syn[] = {2, 4, 5, 0xb4, 1, 1, 4, 2};
+
+static void ack_with_block(struct hand *h, uint32_t ack, uint32_t start, uint32_t stop)
+{
+	uint8_t opt[12] = {1, 1, 5, 10};
+
+	for (unsigned k = 0; k < 4; k++) {
+		opt[4 + k] = (uint8_t)(start >> (24 - 8 * k));
+		opt[8 + k] = (uint8_t)(stop >> (24 - 8 * k));
+	}
+	wire_inject(&h->w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h->snd, .ack = ack, .flags = W_ACK,
+						 .wnd = 60000, .opt = opt, .opt_len = 12});
+}
+
+/* RFC 8985 section 7: the last segments are lost; a probe shows it long before the timeout. */
+Test(segments, tail_loss_probe)
+{
+	struct hand h;
+	struct wire_seg s;
+	struct tcp_info info;
+
+	begin(&h, NULL);
+	handshake(&h, sack_syn, sizeof(sack_syn));
+	send_bytes(&h, 1000);
+	wait_us(&h, 10000);
+	put(&h, W_ACK, h.snd, h.rcv + 1000, NULL, 0);
+	h.rcv += 1000;
+	wire_drain(&h.w);
+	send_bytes(&h, 1460 * 4);
+	cr_expect_eq(wire_drain(&h.w), 4);
+	wait_us(&h, 60000);
+	cr_assert(wire_take(&h.w, &s), "a probe");
+	cr_expect_eq(s.seq, h.rcv + 1460 * 3, "the last segment");
+	cr_expect_eq(count(&h, STAT_tcp_rto), 0);
+	cr_expect_eq(wire_drain(&h.w), 0, "one probe only");
+	ack_with_block(&h, h.rcv, h.rcv + 1460 * 3, h.rcv + 1460 * 4);
+	tcp_info(h.c, &info);
+	cr_expect(info.in_recovery);
+	cr_assert(wire_take(&h.w, &s));
+	cr_expect_eq(s.seq, h.rcv, "all before it is lost: from the head on");
+	cr_assert(wire_take(&h.w, &s));
+	cr_expect_eq(s.seq, h.rcv + 1460);
+	wire_drain(&h.w);
+	put(&h, W_ACK, h.snd, h.rcv + 1460 * 4, NULL, 0);
+	tcp_info(h.c, &info);
+	cr_expect(!info.in_recovery && info.unacked == 0);
+	/* A probe that was not needed: the peer says so by D-SACK, and nothing is held to be lost. */
+	h.rcv += 1460 * 4;
+	wire_drain(&h.w);
+	wait_us(&h, 1000);
+	send_bytes(&h, 1460 * 2);
+	wire_drain(&h.w);
+	uint32_t lost = info.lost;
+	wait_us(&h, 60000);
+	cr_expect_eq(wire_drain(&h.w), 1);
+	put(&h, W_ACK, h.snd, h.rcv + 2920, NULL, 0);
+	ack_with_block(&h, h.rcv + 2920, h.rcv + 1460, h.rcv + 2920);
+	send_bytes(&h, 10);
+	wire_drain(&h.w);
+	put(&h, W_ACK, h.snd, h.rcv + 2930, NULL, 0);
+	tcp_info(h.c, &info);
+	cr_expect_eq(info.lost, lost);
+	end(&h);
+}
+
+/* RFC 2883: a duplicate is told of, once. */
+Test(segments, dsack)
+{
+	struct hand h;
+	struct wire_seg s;
+	static uint8_t data[300];
+
+	begin(&h, NULL);
+	handshake(&h, sack_syn, sizeof(sack_syn));
+	put(&h, W_ACK, h.snd, h.rcv, data, 300);
+	wire_drain(&h.w);
+	put(&h, W_ACK, h.snd, h.rcv, data, 300);
+	cr_assert(wire_take(&h.w, &s));
+	cr_assert_eq(s.opt_len, 12);
+	uint32_t start = (uint32_t)s.opt[4] << 24 | (uint32_t)s.opt[5] << 16 | (uint32_t)s.opt[6] << 8 | s.opt[7];
+	uint32_t stop = (uint32_t)s.opt[8] << 24 | (uint32_t)s.opt[9] << 16 | (uint32_t)s.opt[10] << 8 | s.opt[11];
+	cr_expect(start == h.snd && stop == h.snd + 300);
+	put(&h, W_ACK, h.snd + 300, h.rcv, data, 300);
+	cr_assert(wire_take(&h.w, &s));
+	cr_expect_eq(s.opt_len, 0);
+	end(&h);
+}
+
 Test(segments, keepalive)
 {
 	struct hand h;
