@@ -1,11 +1,11 @@
 /*
  * pop3_send.c: replies of several lines (RFC 1939 3): lists from the snapshot, messages from the store.
  *
- * A message goes out as the slices that the store read, with dots (and, for a message that came in by
- * another way than SMTP, missing CRs and LFs) put between them; only pieces shorter than SLICE_COPY_MAX are
- * copied. One read is under way at a time, and the next is asked for when less than STREAM_TX_HIGH bytes
- * wait for the peer. A fault behind the +OK cannot be told: the connection is reset, so that half a
- * message is never taken for a whole one. Hot path.
+ * A message goes out as the slices that the store read, with dots put between them (and missing CRs and LFs, for
+ * a message that came in by another way than SMTP: it then has more octets than LIST said); only pieces
+ * shorter than SLICE_COPY_MAX are copied. One read is under way at a time, and the next is asked for when less than
+ * STREAM_TX_HIGH bytes wait for the peer. A fault behind the +OK cannot be told: the connection is reset, so that
+ * half a message is never taken for a whole one. Hot path.
  */
 #include "pop3_int.h"
 #include "hot.h"
