@@ -257,6 +257,8 @@ int main(int argc, char **argv)
 		perror(ledger);
 		return 1;
 	}
+	if (o.ledger)
+		setvbuf(o.ledger, NULL, _IOLBF, 0); /* whole lines, also when this process is killed */
 	if (stack)
 		lg_stack_options(stack, address);
 	if (!lg_run(&o, stack ? &lg_io_stack : &lg_io_kernel, &r))
