@@ -191,7 +191,8 @@ COLD void icmp_unreachable(struct net_core *n, const struct net_seg *seg, const 
 	uint32_t quote = (uint32_t)(seg->l4 - l3) + seg->l4_len, max = ip6 ? QUOTE6_MAX : QUOTE4_MAX;
 	struct net_dst d;
 
-	if (addr_is_multicast(&seg->dst))
+	/* The parameter problem points at the field that named the protocol: known without extension headers. */
+	if (addr_is_multicast(&seg->dst) || (ip6 && proto && seg->l4 != l3 + IP6_LEN))
 		return;
 	if (!bucket_take(&n->errors, now_us)) {
 		stat_inc(n->stat, STAT_net_icmp_limited);
@@ -211,8 +212,6 @@ COLD void icmp_unreachable(struct net_core *n, const struct net_seg *seg, const 
 	uint8_t *m = pkt_append(p, ICMP_LEN + quote);
 	memset(m, 0, ICMP_LEN);
 	if (ip6) {
-		/* Next header unknown: a parameter problem that points at it; 6 = of the fixed header,
-		 * else the last extension header, whose place is not kept: the first is near enough. */
 		m[0] = proto ? ICMP6_PARAM : ICMP6_UNREACHABLE;
 		m[1] = proto ? 1 : 4;
 		m[7] = proto ? 6 : 0;

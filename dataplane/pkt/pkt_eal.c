@@ -6,7 +6,8 @@
  * allocation and release rarely touch the common ring; free packets parked in caches are not counted by
  * pkt_pool_free_n, which therefore errs on the careful side.
  */
-#include <rte_lcore.h>
+#include <rte_eal.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include "check.h"
 #include "pkt.h"
@@ -25,11 +26,27 @@ static struct rte_mempool *pool_of(const struct pkt_pool *pool)
 
 struct pkt_pool *pkt_pool_create(const char *name, unsigned n, unsigned room)
 {
+	struct rte_pktmbuf_pool_private priv = {.mbuf_data_room_size = (uint16_t)(room + PKT_HEADROOM)};
 	unsigned cache = n >= 8 * CACHE_MAX ? CACHE_MAX : n / 8;
+	/* Packets that lie one after the other whatever pages they cross: without this each takes a page of
+	 * its own where pages are small, and AF_XDP, which is shown the pool as one run, takes those behind
+	 * its reckoned end for invalid. Devices that need physical addresses cannot have it. */
+	unsigned flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
 
 	CHECK(room + PKT_HEADROOM <= UINT16_MAX);
-	return (struct pkt_pool *)(void *)rte_pktmbuf_pool_create(
-		name, n, cache, 0, (uint16_t)(room + PKT_HEADROOM), SOCKET_ID_ANY);
+	struct rte_mempool *mp =
+		rte_mempool_create_empty(name, n, (unsigned)sizeof(struct rte_mbuf) + room + PKT_HEADROOM,
+					 cache, sizeof(priv), SOCKET_ID_ANY, flags);
+	if (!mp)
+		return NULL;
+	rte_pktmbuf_pool_init(mp, &priv);
+	if (rte_mempool_set_ops_byname(mp, rte_mbuf_best_mempool_ops(), NULL) != 0 ||
+	    rte_mempool_populate_default(mp) < 0) {
+		rte_mempool_free(mp);
+		return NULL;
+	}
+	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
+	return (struct pkt_pool *)(void *)mp;
 }
 
 void pkt_pool_destroy(struct pkt_pool **pool)

@@ -83,8 +83,11 @@ static void add_devices(struct args *a, const struct conf *c)
 			arg_add(a, "--vdev=%s%s", d, quiet ? ",busy_budget=0" : "");
 		pci |= is_pci(d);
 	}
-	if (!pci)
+	if (!pci) {
 		arg_add(a, "--no-pci");
+		/* No device asks for physical addresses: packets may cross pages (pkt_eal.c). */
+		arg_add(a, "--iova-mode=va");
+	}
 }
 
 /* Free huge pages of all sizes, MiB. */

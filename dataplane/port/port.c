@@ -121,6 +121,9 @@ static enum err configure(struct port *p, const struct conf_port *c)
 		return fault(c, "it refused its configuration", rc);
 	uint64_t tx = conf.txmode.offloads;
 	p->tx_kick = strcmp(di.driver_name, "net_af_xdp") == 0;
+	if (p->tx_kick && ((struct rte_mempool *)(void *)p->pool)->nb_mem_chunks > 1)
+		log_warn("port %s: packets lie in several pieces of memory; AF_XDP will lose some of them",
+			 c->name);
 	p->info.tx_csum_ip4 = tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	p->info.tx_csum_l4 = (tx & CSUM_L4) == CSUM_L4;
 	p->info.tso = tx & RTE_ETH_TX_OFFLOAD_TCP_TSO;

@@ -284,8 +284,8 @@ static void take_frames(struct port_core *pc)
 	}
 }
 
-/* The kernel may leave an AF_XDP ring half sent when it was busy or short of memory, and gives buffers back
- * only when asked: after the last frames it is called again, at ever longer distances. */
+/* AF_XDP gives the buffers of sent frames back only when it is called, and what a busy kernel left in the
+ * ring goes no sooner: after the last frames it is called again, at ever longer distances. */
 static inline void kick(struct port_core *pc)
 {
 	unsigned n = ++pc->n_idle;
