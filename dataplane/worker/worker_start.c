@@ -16,7 +16,7 @@
 #include "log.h"
 #include "mail_addr.h"
 
-#define OPS_PER_CORE 4096
+#define OPS_SPARE    4096 /* store operations a worker beside one for each session */
 #define QUEUE_PAGE   1024
 #define AUTH_THREADS 1
 
@@ -154,6 +154,15 @@ static enum err start_ports(struct veredus *v, char *why, size_t why_size)
 	return ERR_OK;
 }
 
+/* An idle IMAP session holds a watch and a POP3 session its unlock: one op each. Untouched ones cost address space. */
+static unsigned ops_per_core(const struct conf *c)
+{
+	unsigned n = OPS_SPARE;
+	while (n < c->sessions + OPS_SPARE)
+		n *= 2;
+	return n;
+}
+
 static enum err start_store(struct veredus *v, char *why, size_t why_size)
 {
 	const struct conf *c = v->conf;
@@ -161,7 +170,7 @@ static enum err start_store(struct veredus *v, char *why, size_t why_size)
 	struct store_conf sc = {
 		.path = c->store_path,
 		.n_cores = v->n_worker + 1,
-		.ops_per_core = OPS_PER_CORE,
+		.ops_per_core = ops_per_core(c),
 		.size_max = c->store_size_max,
 		.free_min = c->store_free_min,
 		.cpu = c->storage_core,
