@@ -8,6 +8,7 @@
 #include "mail_data.h"
 
 #define OWNER_TEST 0xfffffff0u
+#define PART       (256u * 1024)
 
 static void begin(struct rig *r)
 {
@@ -301,13 +302,25 @@ bool rig_submit(struct rig *r, const char *from, const char *const *rcpt, unsign
 			flags |= STORE_BLOB_DOTS;
 	if (scan.flags & MAIL_DATA_8BIT)
 		flags |= STORE_BLOB_8BIT;
+	struct slices all = {0};
 	op->blob = store_id_new(r->env.store);
-	CHECK(slices_copy(&op->body, r->pool, SPAN("Return-Path: <x>\r\n")));
-	uint32_t relay_off = (uint32_t)op->body.len;
-	CHECK(slices_copy(&op->body, r->pool, msg));
+	CHECK(slices_copy(&all, r->pool, SPAN("Return-Path: <x>\r\n")));
+	uint32_t relay_off = (uint32_t)all.len;
+	CHECK(slices_copy(&all, r->pool, msg));
+	while (all.len - op->off > PART) {
+		struct store_op *part = store_op_new(r->env.store, STORE_BODY, OWNER_TEST, 0);
+		CHECK(part != NULL);
+		part->blob = op->blob;
+		part->off = op->off;
+		slices_add_range(&part->body, &all, op->off, PART);
+		op->off += PART;
+		store_submit(r->env.store, part);
+	}
+	slices_add_range(&op->body, &all, op->off, all.len - op->off);
 	struct queue_envelope e = {.from = span_str(from), .accepted_us = r->env.wall_us, .session = SPAN("t1"),
 				   .rcpt = rc, .n_rcpt = n};
-	queue_submit(r->queue, op, &e, relay_off, flags, &op->body);
+	queue_submit(r->queue, op, &e, relay_off, flags, &all);
+	slices_drop(&all);
 	CHECK(op->submit);
 	store_submit(r->env.store, op);
 	free(rc);
