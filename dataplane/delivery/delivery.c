@@ -15,6 +15,7 @@
 
 #define SITE_HOLD_S      30
 #define LOCAL_HOLD_US    1000000 /* no connection or session of our own free */
+#define BOUNCE_AGAIN_US  100000
 #define CLAIMS_A_TURN    64
 #define CONNECTIONS_MAX  1000
 
@@ -82,10 +83,12 @@ void job_defer(struct queue_job *job, struct span text)
 
 static void bounce_give(struct delivery *d, struct queue_job *job)
 {
-	if (bounce_make(d->env, job))
+	if (bounce_make(d->env, job)) {
 		queue_settle(d->env->queue, &job);
-	else
+	} else {
 		list_push(&d->bounces, &job->node);
+		d->bounces_us = d->env->now_us + BOUNCE_AGAIN_US;
+	}
 }
 
 static void no_bounce(struct delivery *d, struct queue_job *job, const char *why)
@@ -238,7 +241,7 @@ void delivery_turn(struct delivery *d)
 	struct queue *q = d->env->queue;
 	struct queue_job *job;
 	queue_turn(q, d->env->conf, d->env->wall_us);
-	for (unsigned i = 0; i < CLAIMS_A_TURN && !list_empty(&d->bounces); i++)
+	for (unsigned i = 0; i < CLAIMS_A_TURN && !list_empty(&d->bounces) && d->env->now_us >= d->bounces_us; i++)
 		bounce_give(d, LIST_ENTRY(list_pop(&d->bounces), struct queue_job, node));
 	while ((job = queue_headed(q)) != NULL)
 		bounce_give(d, job);
@@ -269,8 +272,10 @@ uint64_t delivery_next_us(const struct delivery *d)
 {
 	const struct queue *q = d->env->queue;
 	uint64_t wall = queue_next_us(q);
-	if (!list_empty(&d->wants) || !list_empty(&d->woken) || !list_empty(&d->bounces))
+	if (!list_empty(&d->wants) || !list_empty(&d->woken))
 		return d->env->now_us;
+	if (!list_empty(&d->bounces) && d->bounces_us - d->env->now_us + d->env->wall_us < wall)
+		wall = d->bounces_us - d->env->now_us + d->env->wall_us;
 	if (!d->env->shutting_down && !queue_stopped(q))
 		for (const struct queue_site *s = NULL; (s = queue_site_after(q, s)) != NULL;) {
 			uint64_t at = site_next_us(d, s);

@@ -9,6 +9,7 @@
 #define WINDOW    (64 * 1024)
 #define READ_LEN  (256 * 1024)
 #define STALL_US  20000
+#define STALL_MAX 500 /* times in a row: 10 s */
 #define EDITS_MAX 32
 
 void body_begin(struct out *o)
@@ -23,15 +24,28 @@ void body_end(struct out *o)
 	slices_drop(&o->chunk);
 	o->chunk_i = 0;
 	o->reading = o->stalled = false;
+	o->n_stall = 0;
+}
+
+/* No op or no packets for a read now: a little later. */
+static void stall(struct out *o)
+{
+	if (o->n_stall++ == STALL_MAX) {
+		stat_inc(o->s.env->stat, STAT_delivery_read_failed);
+		out_lost(o, SPAN("no memory to read the message from the store"));
+		return;
+	}
+	o->stalled = true;
+	o->s.deadline_us = o->s.env->now_us + STALL_US;
 }
 
 static void read_start(struct out *o)
 {
 	struct session *s = &o->s;
 	struct store_op *op = store_op_new(s->env->store, STORE_READ, s->index, s->gen);
-	o->stalled = op == NULL;
+	o->stalled = false;
 	if (op == NULL) {
-		s->deadline_us = s->env->now_us + STALL_US;
+		stall(o);
 		return;
 	}
 	uint64_t left = o->job->blob.size - o->off;
@@ -50,7 +64,9 @@ void body_read_done(struct out *o, struct store_op *op)
 		return;
 	}
 	o->reading = false;
-	if (op->err != ERR_OK || op->data.len == 0 || op->data.len > op->len) {
+	if (op->err == ERR_NO_MEMORY) {
+		stall(o);
+	} else if (op->err != ERR_OK || op->data.len == 0 || op->data.len > op->len) {
 		stat_inc(o->s.env->stat, STAT_delivery_read_failed);
 		out_lost(o, SPAN("the message could not be read from the store"));
 	} else {
@@ -59,6 +75,7 @@ void body_read_done(struct out *o, struct store_op *op)
 		op->data = (struct slices){0};
 		o->chunk_i = 0;
 		o->off += o->chunk.len;
+		o->n_stall = 0;
 		body_pump(o);
 	}
 	store_op_free(&op);

@@ -35,6 +35,7 @@ struct delivery {
 	struct list opening;  /* given to the loop */
 	struct list woken;    /* sessions that got a job in delivery_turn */
 	struct list bounces;  /* jobs whose bounce found no packets: tried again */
+	uint64_t bounces_us;  /* not before (monotonic) */
 };
 
 struct out {
@@ -57,7 +58,8 @@ struct out {
 	uint64_t off;            /* of the blob: next byte to fetch */
 	struct slices chunk;     /* fetched, being sent */
 	unsigned chunk_i;
-	bool reading, stalled;   /* a read is under way; no op was free */
+	bool reading, stalled;   /* a read is under way; waits for room to begin one */
+	unsigned n_stall;        /* times in a row */
 	struct mail_stuff stuff;
 	uint8_t tail[2];
 	unsigned n_tail;

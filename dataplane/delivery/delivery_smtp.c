@@ -41,7 +41,7 @@ static bool connecting(const struct out *o)
 	return o->state == OUT_GREET || o->state == OUT_EHLO || o->state == OUT_HELO;
 }
 
-/* The connection is of no more use. */
+/* The connection is of no more use: what is still to be sent has a while to go. */
 static void dead(struct out *o)
 {
 	if (connecting(o))
@@ -49,7 +49,6 @@ static void dead(struct out *o)
 	out_enter(o, OUT_DEAD);
 	list_del(&o->idle);
 	list_del(&o->woken);
-	o->s.deadline_us = 0;
 }
 
 /* Before the connection was of use: the site's fault. n_conn must not count this one any more. */
@@ -414,6 +413,7 @@ static const struct state_row state_rows[OUT__N] = {
 	[OUT_LONE_DOT] = {lone_dot_reply, 600},
 	[OUT_RSET] = {rset_reply, 300},
 	[OUT_QUIT] = {quit_reply, 5},
+	[OUT_DEAD] = {quit_reply, 10},
 };
 #define DATA_WAIT_S 120
 
@@ -512,7 +512,9 @@ static void out_timeout(struct session *s)
 	} else if (o->state == OUT_QUIT) {
 		dead(o);
 		stream_close(&s->st);
-	} else if (o->state != OUT_DEAD) {
+	} else if (o->state == OUT_DEAD) {
+		stream_abort(&s->st);
+	} else {
 		stat_inc(s->env->stat, STAT_delivery_timeout);
 		lost_because(o, "timed out");
 	}
