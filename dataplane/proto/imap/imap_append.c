@@ -180,6 +180,7 @@ static void part_send(struct imap *im, struct append_job *job)
 	job->part = (struct slices){0};
 	job->off += op->body.len;
 	im->op_busy = true;
+	im->op = op;
 	im->next = part_stored;
 	store_submit(im->s.env->store, op);
 }

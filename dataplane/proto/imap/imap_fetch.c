@@ -20,6 +20,7 @@ struct fetch_job {
 	struct imap_set set;
 	struct imap_fetch_list list;
 	uint32_t r, i;        /* range of the set; index in the view */
+	uint32_t ahead_r, ahead_i; /* the same of the next message to ask for ahead */
 	struct imap_fetch_item *item; /* next to write; NULL: the message is not begun */
 	struct span rest;     /* of a section in memory */
 	uint64_t off, end;    /* of a blob on its way to the stream */
@@ -33,16 +34,22 @@ static const struct store_ent *current(const struct imap *im, const struct fetch
 	return &im->view->ent[job->i];
 }
 
+/* The index behind (*r, *i) in the set; *r == set->n at the end. */
+static void cursor_next(const struct imap_set *set, uint32_t *r, uint32_t *i)
+{
+	if (*i < set->v[*r].hi)
+		++*i;
+	else if (++*r < set->n)
+		*i = set->v[*r].lo;
+}
+
 /* On to the next message of the set. */
 static void advance(struct imap *im, struct fetch_job *job)
 {
 	imap_msg_drop(im);
 	job->item = NULL;
 	job->begun = false;
-	if (job->i < job->set.v[job->r].hi)
-		job->i++;
-	else if (++job->r < job->set.n)
-		job->i = job->set.v[job->r].lo;
+	cursor_next(&job->set, &job->r, &job->i);
 }
 
 static void skip_gone(struct imap *im, struct fetch_job *job, enum err e)
@@ -115,24 +122,21 @@ static void first_chunk_came(struct imap *im, struct store_op *op)
 	imap_work(im, fetch_work);
 }
 
+static uint64_t chunk_len(uint64_t off, uint64_t end)
+{
+	return end - off < IMAP_READ_MAX ? end - off : IMAP_READ_MAX;
+}
+
 static void chunk_read(struct imap *im, imap_next *next)
 {
 	struct fetch_job *job = im->job;
-	struct store_op *op = store_op_new(im->s.env->store, STORE_READ, im->s.index, im->s.gen);
 
-	if (!op && job->begun) {
+	if (imap_read(im, current(im, job)->blob, job->off, chunk_len(job->off, job->end), next))
+		return;
+	if (job->begun)
 		cut(im);
-		return;
-	}
-	if (!op) {
+	else
 		imap_finish_err(im, ERR_NO_MEMORY);
-		return;
-	}
-	op->acct = im->acct;
-	op->blob = current(im, job)->blob;
-	op->off = job->off;
-	op->len = job->end - job->off < IMAP_READ_MAX ? job->end - job->off : IMAP_READ_MAX;
-	imap_submit(im, op, next);
 }
 
 /* ---- items ---- */
@@ -307,11 +311,36 @@ static bool items_write(struct imap *im, struct fetch_job *job)
 
 /* ---- the cursor ---- */
 
+/* Asks for the first bytes of this message, if more follow, and of the next. */
+static void read_ahead(struct imap *im, struct fetch_job *job)
+{
+	if (job->ahead_r < job->r || (job->ahead_r == job->r && job->ahead_i < job->i)) {
+		job->ahead_r = job->r;
+		job->ahead_i = job->i;
+	}
+	if (job->r == job->set.n - 1 && job->i == job->set.v[job->r].hi)
+		return;
+	while (job->ahead_r < job->set.n) {
+		const struct store_ent *e = &im->view->ent[job->ahead_i];
+		uint64_t off = 0, end, len = imap_msg_first(e, job->list.need == IMAP_NEED_ALL);
+
+		if (job->list.need == IMAP_NEED_NONE) {
+			partial_range(job->list.stream, e->size, &off, &end);
+			len = chunk_len(off, end);
+		}
+		if (!imap_read_ahead(im, e->blob, off, len))
+			return;
+		cursor_next(&job->set, &job->ahead_r, &job->ahead_i);
+	}
+}
+
 /* Sees to what the message needs before its first word; true when it is there. */
 static bool message_ready(struct imap *im, struct fetch_job *job)
 {
 	const struct store_ent *e = current(im, job);
 
+	if (job->list.need != IMAP_NEED_NONE || job->list.stream)
+		read_ahead(im, job);
 	if (job->list.need != IMAP_NEED_NONE &&
 	    !imap_msg_load(im, e, job->list.need == IMAP_NEED_ALL, fetch_loaded))
 		return false;

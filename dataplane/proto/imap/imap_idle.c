@@ -123,7 +123,6 @@ void imap_idle_timeout(struct imap *im)
 	if (imap_now(im) >= job->until_us) {
 		stat_inc(im->s.env->stat, STAT_imap_timeout);
 		imap_bye(im, "Idle for too long");
-		im->s.deadline_us = imap_now(im) + IMAP_LOGIN_US;
 	} else if (im->view) {
 		look(im);
 	} else {

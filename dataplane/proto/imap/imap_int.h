@@ -14,8 +14,8 @@
  *   WAIT --wrong password----> DELAY --1 s--------> FLUSH
  *   any  --end---------------> CLOSED
  *
- * Invariants: 1. a command begins when the one before has been answered; 2. at most one store operation
- * besides a WATCH is outstanding, and exactly when phase is WAIT (or APPEND with op_busy); 3. view != NULL exactly
+ * Invariants: 1. a command begins when the one before has been answered; 2. phase WAIT waits for im->op (or a
+ * password), APPEND with op_busy too; besides it only a WATCH and reads ahead are under way; 3. view != NULL exactly
  * when state is SELECTED; 4. EXPUNGE goes out only in FLUSH or IDLE, and never for FETCH, STORE or SEARCH
  * without UID; 5. what a command allocates is in the session's arena, cmd, reply or msg, and let go when it ends.
  */
@@ -34,6 +34,7 @@
 #define IMAP_MSG_MAX       (256u << 20) /* no message above is taken into memory */
 #define IMAP_LOGIN_US      60000000ull
 #define IMAP_IDLE_US       1800000000ull /* RFC 3501 5.4: at least 30 minutes */
+#define IMAP_LAST_US       60000000ull /* for the peer to take our last words */
 #define IMAP_DELAY_US      1000000ull
 #define IMAP_POLL_US       10000000ull /* IDLE when no operation is left for a WATCH */
 #define IMAP_AUTH_TRIES    3
@@ -41,6 +42,7 @@
 #define IMAP_BAD_MAX_NEW   5
 #define IMAP_NAME_MAX      1000 /* bytes of a mailbox name in UTF-8 */
 #define IMAP_READ_MAX      131072u /* bytes asked of the store at a time */
+#define IMAP_AHEAD         8       /* reads ahead of the message at hand */
 
 enum imap_state { IMAP_NEW = 1, IMAP_AUTH = 2, IMAP_SELECTED = 4 };
 
@@ -131,7 +133,7 @@ struct imap {
 	uint8_t state, phase;
 	uint8_t n_bad, n_denied;
 	bool uid;         /* the command is a UID command */
-	bool op_busy;     /* APPEND: a part is on its way */
+	bool op_busy;     /* APPEND: a part (im->op) is on its way */
 	bool flush_all;   /* the flush may send EXPUNGE */
 	uint64_t acct;
 	/* the command */
@@ -143,7 +145,9 @@ struct imap {
 	bool refused_bad;    /*   BAD, else NO */
 	struct buf reply; /* of the tagged line, without tag */
 	struct buf out;   /* SEARCH: the untagged line in the making */
-	imap_next *next;  /* for the operation outstanding */
+	struct store_op *op; /* the operation waited for, */
+	imap_next *next;     /*   and who gets its answer */
+	struct imap_ahead *ahead; /* imap_read.c */
 	imap_folder_next *found; /* imap_folder_find */
 	struct span name; /*   the name it looks for, in the arena */
 	bool (*work)(struct imap *im); /* WORK: false when out of room */
@@ -172,6 +176,8 @@ void imap_finish_ok(struct imap *im, bool sync);
 struct store_op *imap_op(struct imap *im, enum store_verb verb);
 /* Hands it over; phase WAIT. */
 void imap_submit(struct imap *im, struct store_op *op, imap_next *next);
+/* Waits for one that has been handed over. */
+void imap_await(struct imap *im, struct store_op *op, imap_next *next);
 void imap_work(struct imap *im, bool (*work)(struct imap *im));
 static inline bool imap_room(const struct imap *im)
 {
@@ -243,10 +249,21 @@ imap_command imap_cmd_list, imap_cmd_lsub;
 /* RFC 3501 6.3.8: '*' matches all, '%' all but '/'. Both in modified UTF-7; INBOX in any case. */
 bool imap_list_match(struct span pattern, struct span name);
 
+/* ---- imap_read.c ---- */
+/* Bytes of a blob for next, which may be called before this returns. False: no operation is left. */
+bool imap_read(struct imap *im, store_id blob, uint64_t off, uint64_t len, imap_next *next);
+/* Asks for what a later imap_read will want. False: enough is under way. */
+bool imap_read_ahead(struct imap *im, store_id blob, uint64_t off, uint64_t len);
+/* An answer came that is not im->op: true if it was asked for ahead and is kept. */
+bool imap_read_came(struct imap *im, struct store_op *op);
+void imap_read_end(struct imap *im);
+
 /* ---- imap_msg.c ---- */
-/* Sees to it that the header (or with all, the whole message) of e is in im->msg, then calls loaded; true if it is
- * there already and loaded was not called. */
+/* Sees to it that the header (or with all, the whole message) of e is in im->msg, then calls loaded (perhaps before
+ * this returns); true if it is there already and loaded is not called. */
 bool imap_msg_load(struct imap *im, const struct store_ent *e, bool all, imap_loaded *loaded);
+/* Bytes of the first read that imap_msg_load makes, to be read ahead. */
+uint64_t imap_msg_first(const struct store_ent *e, bool all);
 struct span imap_msg_span(const struct imap *im);
 /* The MIME tree of the loaded message; NULL when memory is out. */
 const struct mail_mime *imap_msg_mime(struct imap *im);

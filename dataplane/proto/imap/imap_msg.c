@@ -97,17 +97,24 @@ static void msg_came(struct imap *im, struct store_op *op)
 static void msg_read(struct imap *im)
 {
 	struct imap_msg *m = im->msg;
-	struct store_op *op = imap_op(im, STORE_READ);
-
-	if (!op)
-		return;
+	uint64_t len = m->want - m->len < IMAP_READ_MAX ? m->want - m->len : IMAP_READ_MAX;
 	uint8_t *p = realloc(m->p, m->want);
+
 	CHECK(p);
 	m->p = p;
-	op->blob = m->blob;
-	op->off = m->len;
-	op->len = m->want - m->len < IMAP_READ_MAX ? m->want - m->len : IMAP_READ_MAX;
-	imap_submit(im, op, msg_came);
+	if (!imap_read(im, m->blob, m->len, len, msg_came)) {
+		imap_loaded *loaded = im->loaded;
+
+		imap_msg_drop(im);
+		loaded(im, ERR_NO_MEMORY);
+	}
+}
+
+uint64_t imap_msg_first(const struct store_ent *e, bool all)
+{
+	uint32_t step = all ? IMAP_READ_MAX : HEAD_STEP;
+
+	return e->size < step ? e->size : step;
 }
 
 bool imap_msg_load(struct imap *im, const struct store_ent *e, bool all, imap_loaded *loaded)

@@ -20,7 +20,7 @@ enum answer { NO, YES, OPEN };
 
 struct search_job {
 	struct imap_search search;
-	uint32_t i;
+	uint32_t i, ahead; /* the message at hand; the next to ask for ahead */
 	enum level level;
 	size_t off; /* of im->out, already written */
 };
@@ -248,12 +248,28 @@ static void search_loaded(struct imap *im, enum err e)
 	imap_work(im, search_work);
 }
 
-/* Decides about the message at hand; false when a read is under way. */
+/* Asks for the headers of this message and the next that will be looked into. */
+static void read_ahead(struct imap *im, struct search_job *job)
+{
+	if (job->ahead < job->i)
+		job->ahead = job->i;
+	for (; job->ahead < im->view->told; job->ahead++) {
+		const struct store_ent *e = &im->view->ent[job->ahead];
+
+		if (!(e->flags & IMAP_ENT_GONE) && ask(im, job->search.root, e, LEVEL_VIEW) == OPEN &&
+		    !imap_read_ahead(im, e->blob, 0, imap_msg_first(e, false)))
+			return;
+	}
+}
+
+/* Decides about the message at hand; false when it is being read. */
 static bool search_message(struct imap *im, struct search_job *job)
 {
 	const struct store_ent *e = &im->view->ent[job->i];
 	enum answer a = NO;
 
+	if (job->level == LEVEL_HEAD)
+		read_ahead(im, job);
 	if (job->level != LEVEL_VIEW && !imap_msg_load(im, e, job->level == LEVEL_ALL, search_loaded))
 		return false;
 	if (!(e->flags & IMAP_ENT_GONE))

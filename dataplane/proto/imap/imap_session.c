@@ -84,7 +84,9 @@ void imap_end(struct imap *im)
 	if (im->job_op)
 		store_op_free(&im->job_op);
 	im->predict = NULL;
+	im->op = NULL;
 	im->next = NULL;
+	imap_read_end(im);
 	arena_reset(&im->s.arena);
 	if (im->phase != IMAP_P_CLOSED)
 		imap_enter(im, IMAP_P_LINE);
@@ -96,6 +98,7 @@ void imap_bye(struct imap *im, const char *text)
 		return;
 	stream_printf(&im->s.st, "* BYE %s\r\n", text);
 	stream_close(&im->s.st);
+	im->s.deadline_us = imap_now(im) + IMAP_LAST_US;
 	imap_enter(im, IMAP_P_CLOSED);
 	imap_end(im);
 }
@@ -215,10 +218,16 @@ struct store_op *imap_op(struct imap *im, enum store_verb verb)
 	return op;
 }
 
-void imap_submit(struct imap *im, struct store_op *op, imap_next *next)
+void imap_await(struct imap *im, struct store_op *op, imap_next *next)
 {
+	im->op = op;
 	im->next = next;
 	imap_enter(im, IMAP_P_WAIT);
+}
+
+void imap_submit(struct imap *im, struct store_op *op, imap_next *next)
+{
+	imap_await(im, op, next);
 	store_submit(im->s.env->store, op);
 }
 
@@ -234,13 +243,11 @@ static void on_store(struct session *s, struct store_op *op)
 
 	if (op->verb == STORE_WATCH) {
 		imap_idle_done(im, op);
-	} else if (im->phase == IMAP_P_CLOSED || !im->next) {
-		store_op_free(&op);
-	} else {
-		imap_next *next = im->next;
-
-		im->next = NULL;
-		next(im, op);
+	} else if (op == im->op && im->phase != IMAP_P_CLOSED) {
+		im->op = NULL;
+		im->next(im, op);
+	} else if (!imap_read_came(im, op)) {
+		store_op_free(&op); /* of a command that has ended */
 	}
 	imap_run(im);
 }
@@ -389,6 +396,7 @@ static bool step_line(struct imap *im)
 	if (e == ERR_MORE) {
 		if (im->s.st.rx_eof) {
 			stream_close(&im->s.st);
+			im->s.deadline_us = imap_now(im) + IMAP_LAST_US;
 			imap_enter(im, IMAP_P_CLOSED);
 		}
 		return false;
@@ -510,7 +518,7 @@ static void on_input(struct session *s)
 {
 	struct imap *im = (struct imap *)s;
 
-	if (im->state != IMAP_NEW && im->phase != IMAP_P_IDLE)
+	if (im->state != IMAP_NEW && im->phase != IMAP_P_IDLE && im->phase != IMAP_P_CLOSED)
 		s->deadline_us = imap_now(im) + imap_idle_us(im);
 	imap_run(im);
 }
@@ -537,7 +545,6 @@ static void on_timeout(struct session *s)
 	default:
 		stat_inc(s->env->stat, STAT_imap_timeout);
 		imap_bye(im, "Idle for too long");
-		s->deadline_us = imap_now(im) + IMAP_LOGIN_US;
 		break;
 	}
 	imap_run(im);
@@ -604,6 +611,7 @@ static void cmd_logout(struct imap *im, struct imap_parser *p)
 	imap_tag_write(im);
 	stream_str(&im->s.st, "OK LOGOUT completed\r\n");
 	stream_close(&im->s.st);
+	im->s.deadline_us = imap_now(im) + IMAP_LAST_US;
 	imap_enter(im, IMAP_P_CLOSED);
 	imap_end(im);
 }
