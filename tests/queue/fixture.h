@@ -56,11 +56,11 @@ static inline void fix_run(struct fix *f)
 			struct store_op *op;
 			queue_turn(f->q[i], &f->conf, f->wall_us);
 			while (store_poll(store_core(f->store, i), &op, 1) > 0) {
-				bool owned = op->owner != UINT32_MAX;
+				bool keep = op->owner != UINT32_MAX || !op->submit;
 				did = true;
 				if (op->submit)
 					queue_submitted(f->q[i], op);
-				if (owned || !op->submit)
+				if (keep)
 					store_op_free(&op);
 			}
 			queue_turn(f->q[i], &f->conf, f->wall_us);
