@@ -63,6 +63,9 @@ void port_core_destroy(struct port_core **pc);
 
 /* Up to max packets for this worker; each holds one frame. Returns the count. */
 unsigned port_receive(struct port_core *pc, struct pkt **out, unsigned max);
+/* Packets that went through this worker for others since the last call: work that the count above does not
+ * show. A worker that owns a queue must not sleep while there is such. */
+unsigned port_passed(struct port_core *pc);
 /* Queues one finished frame (takes it). Checksums and segmentation as meta says. */
 void port_send(struct port_core *pc, struct pkt *p, const struct port_tx_meta *meta);
 /* Sends what is queued; what the device does not take after a bounded number of tries is dropped and

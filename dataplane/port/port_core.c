@@ -42,6 +42,7 @@ void port_core_destroy(struct port_core **pc)
 
 static void push(struct port_core *pc, unsigned to, struct pkt *p)
 {
+	pc->n_passed++;
 	if (LIKELY(spsc_push(port_rx_ring(pc->port, pc->worker, to), p))) {
 		stat_inc(pc->stat, STAT_port_steered);
 		return;
@@ -151,6 +152,14 @@ unsigned port_receive(struct port_core *pc, struct pkt **out, unsigned max)
 	}
 	stat_add(pc->stat, STAT_port_rx_packets, got);
 	stat_add(pc->stat, STAT_port_rx_bytes, bytes);
+	return n;
+}
+
+unsigned port_passed(struct port_core *pc)
+{
+	unsigned n = pc->n_passed;
+
+	pc->n_passed = 0;
 	return n;
 }
 
@@ -276,12 +285,14 @@ COLD static void drop_stuck(struct port_core *pc)
 static void take_frames(struct port_core *pc)
 {
 	struct port *port = pc->port;
+	unsigned n_before = pc->n_tx;
 
 	for (unsigned w = pc->worker + port->info.n_queue; w < port->n_workers; w += port->info.n_queue) {
 		struct pkt *p;
 		while (pc->n_tx < TX_QUEUE && (p = spsc_pop(&port->tx_ring[w])) != NULL)
 			pc->tx[pc->n_tx++] = pkt_mbuf(p);
 	}
+	pc->n_passed += pc->n_tx - n_before;
 }
 
 /* AF_XDP gives the buffers of sent frames back only when it is called, and what a busy kernel left in the

@@ -30,6 +30,7 @@ struct port_core {
 	unsigned worker, queue;
 	bool own_queue;
 	unsigned next_from;   /* rings are emptied in turn */
+	unsigned n_passed;    /* packets for others, since last asked */
 	unsigned n_tx, stuck; /* frames waiting; flushes without progress */
 	unsigned n_idle;      /* flushes since the last with frames */
 	struct rte_mbuf *tx[TX_QUEUE];

@@ -64,6 +64,12 @@ unsigned port_receive(struct port_core *pc, struct pkt **out, unsigned max)
 	return 0;
 }
 
+unsigned port_passed(struct port_core *pc)
+{
+	(void)pc;
+	return 0;
+}
+
 static void deliver(struct port_core *pc, struct pkt *p)
 {
 	stat_inc(pc->stat, STAT_port_tx_packets);

@@ -28,6 +28,7 @@ static unsigned turn_receive(struct worker *w)
 	unsigned all = 0;
 	for (unsigned i = 0; i < w->n_port; i++) {
 		unsigned n = port_receive(w->port[i], frames, PORT_BURST);
+		all += port_passed(w->port[i]);
 		if (n == 0)
 			continue;
 		all += n;

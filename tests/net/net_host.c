@@ -50,7 +50,7 @@ static int worker_main(void *arg)
 		}
 		net_timers(w->net, now);
 		port_flush(w->pc);
-		if (n == 0)
+		if (n + port_passed(w->pc) == 0)
 			usleep(50);
 	}
 	return 0;
