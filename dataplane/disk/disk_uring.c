@@ -231,8 +231,8 @@ static enum err uring_space(struct disk *d, uint64_t *free_bytes)
 static enum err uring_attach(struct disk *base)
 {
 	static const unsigned tries[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-		IORING_SETUP_COOP_TASKRUN,
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		0,
 	};
 	struct uring_disk *d = uring_of(base);
@@ -316,11 +316,19 @@ static void reap(struct uring_disk *d)
 	io_uring_cq_advance(&d->ring, n);
 }
 
+/* Is a system call worth it: something to submit, or completions that the kernel has yet to put into the ring? */
+static bool kernel_has_work(struct uring_disk *d)
+{
+	unsigned flags = __atomic_load_n(d->ring.sq.kflags, __ATOMIC_RELAXED);
+	return io_uring_sq_ready(&d->ring) > 0 || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
+}
+
 static unsigned uring_poll(struct disk *base, struct disk_req **out, unsigned max)
 {
 	struct uring_disk *d = uring_of(base);
 	if (!d->sync_mode && !d->done) {
-		(void)io_uring_submit_and_get_events(&d->ring);
+		if (kernel_has_work(d))
+			(void)io_uring_submit_and_get_events(&d->ring);
 		reap(d);
 	}
 	unsigned n = 0;

@@ -19,6 +19,7 @@
 
 #define OPS_PER_TURN 512u /* of one core */
 #define SLEEP_US     200000u
+#define GAUGES_US    2000u
 
 uint64_t store_wall_us(const struct store *s)
 {
@@ -337,12 +338,17 @@ static void finish(struct store *s)
 static void *thread_main(void *arg)
 {
 	struct store *s = arg;
-	unsigned turns = 0;
+	uint64_t told_us = 0;
 	while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
 		bool did = store_step(s);
-		if (!did || ++turns % 256 == 0)
+		uint64_t now = clock_us();
+		if (now - told_us >= GAUGES_US) {
+			told_us = now;
 			gauges(s);
-		if (!did)
+		}
+		/* With a group in flight its end wakes us: what a turn left over can wait for that. The new group
+		 * is submitted by the same system call that sleeps. */
+		if (!did || s->n_flight > 0)
 			sleep_turn(s);
 	}
 	finish(s); /* here: the ring belongs to this thread */
