@@ -34,6 +34,8 @@ enum { TH_FIN = 0x01, TH_SYN = 0x02, TH_RST = 0x04, TH_PSH = 0x08, TH_ACK = 0x10
 #define TCP_KEEP_INTVL  75000000 /* us between keep-alive probes, and how many */
 #define TCP_KEEP_PROBES 9
 #define TCP_FIN2_US     60000000 /* FIN-WAIT-2 of a connection nobody reads any more */
+#define TCP_ORPHAN_MAX  10       /* window probes for a connection that its user has closed: some two minutes */
+#define TCP_RESETS      200      /* resets without a connection, each 100 ms */
 #define TCP_CHALLENGES  10       /* challenge ACKs and answers to bare ACKs out of window, each 5 s */
 #define TCP_PAWS_IDLE   ((uint32_t)24 * 24 * 3600 * 1000) /* ms; RFC 7323 5.5 */
 
@@ -213,6 +215,7 @@ struct tcp_conn {
 	struct tcp_range dsack; /* the duplicate that came last */
 	uint32_t tlp_end;
 	uint32_t rxt_at;        /* last retransmission, low 32 bits of us */
+	uint8_t orphan_probes;
 };
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 64, "line 1");
 static_assert(offsetof(struct tcp_conn, txq) == 128, "line 2");
@@ -281,6 +284,8 @@ struct tcp_core {
 	unsigned worker;
 	uint8_t pool_low; /* enum tcp_pool */
 	uint64_t pool_checked_us;
+	uint64_t resets_from_us; /* the 100 ms in which `resets` were sent */
+	uint32_t resets;
 	uint64_t now_us;
 	struct list out, ready, half_open;
 	uint32_t n_conn, n_half_open, n_listen;

@@ -274,6 +274,14 @@ void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s)
 
 	if (s->flags & TH_RST)
 		return;
+	if (t->now_us - t->resets_from_us >= 100000) {
+		t->resets_from_us = t->now_us;
+		t->resets = 0;
+	}
+	if (++t->resets > TCP_RESETS) {
+		stat_inc(t->stat, STAT_tcp_reset_limited);
+		return;
+	}
 	if (s->flags & TH_ACK) {
 		h.seq = s->ack;
 		h.flags = TH_RST;

@@ -92,6 +92,13 @@ static bool retx_fires(struct tcp_conn *c)
 	if (c->flags & TF_PERSIST) {
 		if (give_up(c, t->conf.data_retries))
 			return false;
+		if ((c->flags & TF_NOREAD) && ++c->orphan_probes > TCP_ORPHAN_MAX) {
+			/* It answers every probe and takes nothing: memory for nobody. */
+			stat_inc(t->stat, STAT_tcp_timeout);
+			tcp_send_reset(c);
+			tcp_finish(c, ERR_TIMEOUT);
+			return false;
+		}
 		probe_window(c);
 		return true;
 	}

@@ -116,6 +116,14 @@ static void segment(struct fuzz *f, struct in *in)
 	wire_inject(&f->w, 0, &s);
 }
 
+static void icmp(struct fuzz *f, struct in *in)
+{
+	uint32_t k = take(in, 1) % CONNS;
+	uint8_t kind = (uint8_t)(take(in, 1) % 4);
+
+	wire_inject_icmp(&f->w, 0, f->our[k], f->port[k], f->rcv[k] - take(in, 2), kind, (uint16_t)take(in, 2));
+}
+
 static void call(struct fuzz *f, struct in *in, uint8_t op)
 {
 	uint32_t k = take(in, 1) % CONNS;
@@ -201,6 +209,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			segment(&f, &in);
 		else if (op < 224)
 			call(&f, &in, op & 7);
+		else if (op < 232)
+			icmp(&f, &in);
 		else
 			wire_run(&f.w, f.w.now_us + take(&in, 2) * 1000);
 		listen_to(&f);

@@ -27,7 +27,7 @@ talk() { # what, bytes of the streams, small connections
 }
 setting() { peer sh -c "echo $2 >/proc/sys/net/ipv4/$1"; }
 
-talk "plain" 8000000 100
+talk "plain" 4000000 50
 for option in tcp_sack tcp_timestamps tcp_window_scaling; do
 	setting $option 0
 	talk "$option off" 1000000 10
@@ -45,9 +45,9 @@ for chain in INPUT OUTPUT; do
 		peer $tables -A $chain -p tcp -m statistic --mode random --probability 0.01 -j DROP
 	done
 done
-talk "1 % loss each way" 3000000 50
+talk "1 % loss each way" 1000000 20
 setting tcp_sack 0
-talk "1 % loss each way, no SACK" 1000000 20
+talk "1 % loss each way, no SACK" 500000 10
 kill $pid
 wait $pid || { cat "$log"; die "tcp_host did not end well"; }
 pid=

@@ -515,6 +515,47 @@ Test(segments, zero_window_probes)
 	end(&h);
 }
 
+/* A peer that answers every probe and never opens its window: not for ever, once the user has closed. */
+Test(segments, zero_window_holder)
+{
+	struct hand h;
+	struct wire_seg s;
+
+	open_plain(&h, NULL);
+	wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd, .ack = h.rcv, .flags = W_ACK});
+	send_bytes(&h, 3000);
+	tcp_release(h.c);
+	h.c = NULL;
+	bool reset = false;
+	for (unsigned i = 0; i < 30 && !reset; i++) {
+		wait_us(&h, 61000000);
+		while (wire_take(&h.w, &s)) {
+			reset = reset || (s.flags & W_RST);
+			if (!reset)
+				wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd,
+									.ack = h.rcv, .flags = W_ACK});
+		}
+	}
+	cr_expect(reset);
+	cr_expect_eq(counts(&h).conns, 0);
+	end(&h);
+}
+
+Test(segments, resets_are_limited)
+{
+	struct hand h;
+
+	begin(&h, NULL);
+	for (unsigned i = 0; i < 1000; i++)
+		wire_inject(&h.w, 0, &(struct wire_seg){.sport = (uint16_t)(i + 1), .dport = 99, .seq = 500, .flags = W_SYN});
+	cr_expect_eq(wire_drain(&h.w), 200);
+	cr_expect_eq(count(&h, STAT_tcp_reset_limited), 800);
+	h.w.now_us += 200000;
+	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .flags = W_SYN});
+	cr_expect_eq(wire_drain(&h.w), 1);
+	end(&h);
+}
+
 Test(segments, zero_window_of_ours)
 {
 	struct hand h;
