@@ -1,6 +1,6 @@
 /*
- * tcp_input.c: what comes in: segment processing in the order of RFC 9293 3.10.7, a heading for each step, with
- * the checks of RFC 7323 (PAWS), 5961 (blind attacks) and 5927 (ICMP) where they belong. Hot path.
+ * tcp_input.c: what comes in: segment processing in the order of RFC 9293 3.10.7, a heading for each step (the
+ * fifth, the ACK field, is in tcp_ack.c), with the checks of RFC 7323 (PAWS), 5961 (blind attacks) and 5927 (ICMP) where they belong. Hot path.
  *
  * A function that may end the connection returns false then: the pointer is dead.
  * Segments are taken in groups: all are parsed and their buckets fetched before the first is processed.
@@ -50,11 +50,6 @@ static bool parse(struct tcp_core *t, struct net_seg *ns, struct tcp_seg *s)
 	return true;
 }
 
-static uint32_t seg_len(const struct tcp_seg *s)
-{
-	return s->len + !!(s->flags & TH_SYN) + !!(s->flags & TH_FIN);
-}
-
 static void ack_now(struct tcp_conn *c)
 {
 	c->flags |= TF_ACK_NOW;
@@ -81,7 +76,7 @@ static void time_wait_segment(struct tcp_core *t, struct tcp_tw *w, struct tcp_s
 		return;
 	}
 	/* Only what asks for an answer gets one: two peers in TIME-WAIT must not talk for ever. */
-	if (seg_len(s) == 0)
+	if (tcp_seg_len(s) == 0)
 		return;
 	if (s->flags & TH_FIN)
 		tcp_tw_restart(t, w);
@@ -181,152 +176,6 @@ static bool segment_fin(struct tcp_conn *c)
 		return false;
 	}
 	return true;
-}
-
-/* ---- acknowledgments ---- */
-
-/* A smaller buffer to come: did the queue fall through the half? */
-static void tell_room(struct tcp_conn *c, uint32_t len_before, uint32_t chunks_before)
-{
-	uint32_t half = c->core->conf.snd_buf / 2;
-
-	if ((len_before > half || chunks_before > TCP_TX_CHUNKS / 2) && c->txq.len <= half &&
-	    c->txq.chunks <= TCP_TX_CHUNKS / 2 && tcp_can_send(c))
-		tcp_event(c, TCP_EV_WRITABLE);
-}
-
-static void take_rtt(struct tcp_conn *c, const struct tcp_seg *s)
-{
-	struct tcp_core *t = c->core;
-
-	if ((c->flags & TF_TIMING) && seq_ge(s->ack, c->rtt_seq)) {
-		c->flags &= ~(uint32_t)TF_TIMING;
-		tcp_rtt_sample(c, (uint32_t)t->now_us - c->rtt_at);
-		net_confirm(t->net, &c->dst, t->now_us);
-	} else if (!(c->flags & TF_TIMING) && (c->flags & TF_TS) && s->opt.tsecr) {
-		/* Nothing is being timed because of retransmissions: the echo tells which one arrived
-		 * (RFC 7323 4.1), in milliseconds. An echo from the future is a lie or very old. */
-		uint32_t ms = now_ms32(t) + c->ts_off - s->opt.tsecr;
-		if (ms < 120000)
-			tcp_rtt_sample(c, ms * 1000 + 500);
-	}
-}
-
-static void window_update(struct tcp_conn *c, const struct tcp_seg *s)
-{
-	uint32_t wnd = s->wnd << c->snd_wscale;
-
-	if (!(seq_lt(c->snd_wl1, s->seq) || (c->snd_wl1 == s->seq && seq_le(c->snd_wl2, s->ack))))
-		return;
-	if (wnd > c->snd_wnd)
-		tcp_want_output(c);
-	c->snd_wnd = wnd;
-	c->snd_wnd_max = max32(c->snd_wnd_max, wnd);
-	c->snd_wl1 = s->seq;
-	c->snd_wl2 = s->ack;
-}
-
-/* The probe of a closed window has done its work. */
-static void persist_ends(struct tcp_conn *c)
-{
-	c->flags &= ~(uint32_t)TF_PERSIST;
-	c->retries = 0;
-	tcp_disarm(c, TCP_T_RETX);
-	if (c->srtt_us) /* undo the backing off */
-		c->rto_us = max32(c->core->conf.rto_min_us, c->srtt_us + max32(1000, 4 * c->rttvar_us));
-	c->snd_nxt = c->snd_una; /* the probe's byte was perhaps not taken: it goes again with the rest */
-	c->flags &= ~(uint32_t)TF_TIMING;
-	tcp_want_output(c);
-}
-
-/* SND.UNA < SEG.ACK <= SND.MAX */
-static void new_ack(struct tcp_conn *c, const struct tcp_seg *s)
-{
-	struct tcp_core *t = c->core;
-	uint32_t acked = s->ack - c->snd_una;
-	uint32_t len_before = c->txq.len, chunks_before = c->txq.chunks;
-
-	take_rtt(c, s);
-	tcpq_drop(&c->txq, &t->chunks, min32(acked, c->txq.len)); /* the rest is the FIN */
-	c->snd_una = s->ack;
-	c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
-	tcp_board_advance(c);
-	tcp_board_update(c, s);
-	tcp_ack_advanced(c, acked, tcp_is_dsack(c, s));
-	/* RFC 6298 5.2, 5.3 */
-	if (c->snd_una == c->snd_max)
-		tcp_disarm(c, TCP_T_RETX);
-	else
-		tcp_arm_retx(c);
-	tcp_disarm(c, TCP_T_LINGER);
-	tell_room(c, len_before, chunks_before);
-	tcp_want_output(c);
-}
-
-static bool is_duplicate(const struct tcp_conn *c, const struct tcp_seg *s)
-{
-	/* RFC 5681 section 2: all of a to e; with SACK the blocks decide. */
-	if (c->snd_una == c->snd_max || seg_len(s) || s->ack != c->snd_una)
-		return false;
-	return (c->flags & TF_SACK) || s->wnd << c->snd_wscale == c->snd_wnd;
-}
-
-/* Fifth: the ACK field, for synchronized states. False: the connection is gone or the segment ends here. */
-static bool segment_ack(struct tcp_conn *c, struct tcp_seg *s)
-{
-	struct tcp_core *t = c->core;
-
-	/* RFC 5961 5.2: (SND.UNA - MAX.SND.WND) <= SEG.ACK <= SND.NXT */
-	if (seq_gt(s->ack, c->snd_max) || seq_lt(s->ack, c->snd_una - c->snd_wnd_max)) {
-		stat_inc(t->stat, STAT_tcp_bad_ack);
-		tcp_challenge(c);
-		return false;
-	}
-	if (seq_gt(s->ack, c->snd_una)) {
-		bool probing = (c->flags & TF_PERSIST) != 0;
-		new_ack(c, s);
-		window_update(c, s);
-		if (probing) {
-			persist_ends(c);
-			c->snd_nxt = c->snd_max = seq_max(c->snd_una, c->snd_nxt);
-		}
-	} else if (s->ack == c->snd_una) {
-		bool dup = is_duplicate(c, s);
-		uint32_t fresh = s->opt.n_sack ? tcp_board_update(c, s) : 0;
-		if (!seg_len(s))
-			tcp_probe_answered(c, tcp_is_dsack(c, s), !s->opt.n_sack);
-		window_update(c, s);
-		if (c->snd_wnd == 0)
-			c->retries = min32(c->retries, 1) & UINT8_MAX; /* alive, only full */
-		if ((c->flags & TF_PERSIST) && c->snd_wnd > 0)
-			persist_ends(c);
-		else if ((dup || fresh) && !(c->flags & TF_PERSIST)) /* answers to probes are no duplicates */
-			tcp_ack_duplicate(c, fresh);
-	}
-
-	bool fin_acked = (c->flags & TF_FIN_SENT) && seq_gt(c->snd_una, c->fin_seq);
-	if (!fin_acked)
-		return true;
-	switch ((enum tcp_state)c->state) {
-	case TCP_FIN_WAIT_1:
-		tcp_enter(c, TCP_FIN_WAIT_2);
-		if (c->flags & TF_NOREAD) {
-			tcp_arm(c, TCP_T_LINGER, t->now_us + TCP_FIN2_US);
-			if (!(c->flags & TF_WAS_CLOSED)) {
-				c->flags |= TF_WAS_CLOSED;
-				tcp_event(c, TCP_EV_CLOSED);
-			}
-		}
-		return true;
-	case TCP_CLOSING:
-		tcp_time_wait(c);
-		return false;
-	case TCP_LAST_ACK:
-		tcp_finish(c, ERR_OK);
-		return false;
-	default:
-		return true;
-	}
 }
 
 /* ---- SYN-SENT ---- */
@@ -448,7 +297,7 @@ static bool paws(struct tcp_conn *c, const struct tcp_seg *s)
 	if (now_ms32(t) - c->ts_recent_ms > TCP_PAWS_IDLE)
 		return true; /* 5.5: too old to compare with */
 	stat_inc(t->stat, STAT_tcp_paws);
-	if (seg_len(s))
+	if (tcp_seg_len(s))
 		ack_now(c);
 	else
 		tcp_challenge(c);
@@ -459,7 +308,7 @@ static bool paws(struct tcp_conn *c, const struct tcp_seg *s)
 static bool sequence_ok(struct tcp_conn *c, struct tcp_seg *s)
 {
 	uint32_t wnd = seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
-	uint32_t len = seg_len(s);
+	uint32_t len = tcp_seg_len(s);
 	uint32_t into = s->seq - c->rcv_nxt; /* how far into the window it begins */
 
 	if (len == 0) {
@@ -594,7 +443,7 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 		c->snd_wl1 = s->seq;
 		c->snd_wl2 = s->ack;
 		established(c);
-	} else if (!segment_ack(c, s)) {
+	} else if (!tcp_segment_ack(c, s)) {
 		return;
 	}
 

@@ -316,6 +316,12 @@ struct tcp_seg {
 	struct tcp_opts opt;
 };
 
+/* Sequence numbers it takes. */
+static inline uint32_t tcp_seg_len(const struct tcp_seg *s)
+{
+	return s->len + !!(s->flags & TH_SYN) + !!(s->flags & TH_FIN);
+}
+
 static inline uint32_t now_ms32(const struct tcp_core *t)
 {
 	return (uint32_t)(t->now_us / 1000);
@@ -366,6 +372,10 @@ void tcp_half_open_done(struct tcp_conn *c);
 uint32_t tcp_isn(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote, uint16_t lport,
 		 uint16_t rport);
 void tcp_set_mss(struct tcp_conn *c);
+
+/* tcp_ack.c */
+/* False: the connection is gone, or the segment's processing ends here. */
+bool tcp_segment_ack(struct tcp_conn *c, struct tcp_seg *s);
 
 /* tcp_reasm.c */
 /* The in-order payload of s from data on goes to the user. Takes or drops the reference to pkt. */
