@@ -1,8 +1,10 @@
 /*
- * micro_tcp.c: what the TCP itself costs: two cores joined by pointers, real mempools, no Ethernet, no IP, no checksums.
+ * micro_tcp.c: what the TCP itself costs: two cores joined by pointers, real mempools, no Ethernet,
+ * no IP, no checksums.
  *
- * Cycles are those of both sides together, on one core, divided by the number of what the line names. Run on a quiet
- * machine: micro_tcp [seconds-scale 1..]. The medians of five rounds are printed.
+ * Cycles are those of both sides together, on one core, divided by the number of what the line
+ * names. Run on a quiet machine: micro_tcp [seconds-scale 1..]. The medians of five rounds are
+ * printed.
  */
 #include <rte_cycles.h>
 #include <rte_eal.h>
@@ -43,8 +45,8 @@ static uint64_t now_us = 1000000;
 
 /* ---- in the place of net ---- */
 
-enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8_t proto, unsigned l4_hdr_len,
-		    unsigned tso_mss, uint64_t t)
+enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8_t proto,
+		    unsigned l4_hdr_len, unsigned tso_mss, uint64_t t)
 {
 	struct net_core *to = n->peer;
 	struct pkt *p = l4;
@@ -62,12 +64,17 @@ enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8
 		pkt_free(p);
 		return ERR_OK;
 	}
-	to->in[to->head++ % RING] = (struct net_seg){.pkt = p, .l4 = pkt_data(p), .l4_len = pkt_len(p), .src = d->src,
-						    .dst = d->dst, .csum_ok = true};
+	to->in[to->head++ % RING] = (struct net_seg){.pkt = p,
+						     .l4 = pkt_data(p),
+						     .l4_len = pkt_len(p),
+						     .src = d->src,
+						     .dst = d->dst,
+						     .csum_ok = true};
 	return ERR_OK;
 }
 
-enum err net_route(struct net_core *n, const struct ip_addr *src, const struct ip_addr *dst, struct net_dst *out)
+enum err net_route(struct net_core *n, const struct ip_addr *src, const struct ip_addr *dst,
+		   struct net_dst *out)
 {
 	*out = (struct net_dst){.src = n->addr, .dst = *dst, .mtu = 1500};
 	return ERR_OK;
@@ -98,7 +105,7 @@ void net_confirm(struct net_core *n, struct net_dst *d, uint64_t t)
 
 enum mode { ECHO, CLOSE, SINK, IDLE };
 static enum mode mode;
-static uint64_t done;   /* requests answered, connections closed */
+static uint64_t done; /* requests answered, connections closed */
 static struct slice payload;
 
 static void send_payload(struct tcp_conn *c)
@@ -171,7 +178,8 @@ static void connect_some(unsigned n)
 
 	while (n--) {
 		/* 64 k ports a destination: spread over destination ports */
-		struct tcp_conn *c = tcp_connect(side[0].tcp, &any, &side[1].net.addr, (uint16_t)(1000 + n % 32), 0, now_us, &err);
+		struct tcp_conn *c = tcp_connect(side[0].tcp, &any, &side[1].net.addr,
+						 (uint16_t)(1000 + n % 32), 0, now_us, &err);
 		CHECK(c != NULL);
 	}
 }
@@ -216,7 +224,8 @@ static void turns(unsigned n)
 	}
 }
 
-/* CPU time of this thread in cycles of the time-stamp counter: what others on the machine do counts little. */
+/* CPU time of this thread in cycles of the time-stamp counter: what others on the machine do counts
+ * little. */
 static uint64_t cycles(void)
 {
 	return (uint64_t)((double)clock_thread_cpu_ns() * (double)rte_get_tsc_hz() / 1e9);
@@ -282,7 +291,8 @@ static void connections(uint32_t at_once, uint64_t n)
 		while (done - from < opened)
 			turns(1);
 	}
-	printf("connect, request/response, close, %4u at once    %7.0f cycles\n", at_once, median(v));
+	printf("connect, request/response, close, %4u at once    %7.0f cycles\n", at_once,
+	       median(v));
 	teardown();
 }
 
@@ -301,7 +311,8 @@ static void bulk(uint64_t n)
 			turns(10);
 		v[r] = (double)(cycles() - t) / ((double)(side[1].bytes - from) / 1448);
 	}
-	printf("bulk, one connection, a segment of 1448 bytes    %7.0f cycles (with one copy)\n", median(v));
+	printf("bulk, one connection, a segment of 1448 bytes    %7.0f cycles (with one copy)\n",
+	       median(v));
 	teardown();
 }
 
@@ -339,8 +350,15 @@ static void memory(uint32_t conns)
 
 int main(int argc, char **argv)
 {
-	char *eal[] = {argv[0], (char[]){"--no-huge"}, (char[]){"--no-pci"}, (char[]){"--no-shconf"},
-		       (char[]){"--no-telemetry"}, (char[]){"-m"}, (char[]){"256"}, (char[]){"-l"}, (char[]){"0"},
+	char *eal[] = {argv[0],
+		       (char[]){"--no-huge"},
+		       (char[]){"--no-pci"},
+		       (char[]){"--no-shconf"},
+		       (char[]){"--no-telemetry"},
+		       (char[]){"-m"},
+		       (char[]){"256"},
+		       (char[]){"-l"},
+		       (char[]){"0"},
 		       (char[]){"--log-level=4"}};
 	uint64_t scale = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
 

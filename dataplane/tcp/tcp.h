@@ -36,7 +36,7 @@ struct tcp_conf {
 	uint32_t timewait_max;    /* [262144] */
 	uint16_t mss_max;         /* [0 = by MTU] */
 	uint8_t wscale;           /* [8] */
-	bool timestamps, sack, ecn;  /* [true, true, false] */
+	bool timestamps, sack, ecn;  /* [true, true, false]; ecn is not built yet and ignored */
 	uint32_t rcv_buf;         /* [256 KiB] most unread bytes a connection may hold */
 	uint32_t snd_buf;         /* [256 KiB] most unacknowledged + unsent bytes; tcp_send_room() */
 	uint32_t ooo_max;         /* [256] out-of-order segments a connection */
@@ -61,7 +61,7 @@ struct tcp_core *tcp_create(const struct tcp_conf *c, struct net_core *net, stru
 			    struct stat *stat, struct trace *trace, struct rnd *rnd, unsigned worker);
 void tcp_destroy(struct tcp_core **t);
 
-/* addr "any": every local address. tag comes back from tcp_conn_tag of accepted connections.
+/* addr "any": every local address. tag comes back from tcp_tag of accepted connections.
  * ERR_EXISTS when taken. */
 enum err tcp_listen(struct tcp_core *t, const struct ip_addr *addr, uint16_t port, uint64_t tag);
 void tcp_unlisten(struct tcp_core *t, const struct ip_addr *addr, uint16_t port);
@@ -85,7 +85,7 @@ enum tcp_event {
 	TCP_EV_READABLE  = 1 << 2,
 	TCP_EV_WRITABLE  = 1 << 3, /* room grew after it was short */
 	TCP_EV_FIN       = 1 << 4, /* peer will send no more (all its data is readable before) */
-	TCP_EV_CLOSED    = 1 << 5, /* the end, gracefully or not: tcp_conn_error says; call tcp_release */
+	TCP_EV_CLOSED    = 1 << 5, /* the end, gracefully or not: tcp_error says; call tcp_release */
 };
 /* Up to max connections with events; each is given once until new events come. */
 unsigned tcp_ready(struct tcp_core *t, struct tcp_conn **out, unsigned max);
@@ -116,8 +116,9 @@ bool tcp_send(struct tcp_conn *c, struct slice s, bool push);
 uint32_t tcp_unacked(const struct tcp_conn *c); /* queued and not acknowledged */
 /* No more to send: FIN after what is queued. Reading goes on. */
 void tcp_shutdown(struct tcp_conn *c);
-/* Graceful close by one who reads no more: FIN after what is queued; later data is answered RST. TCP_EV_CLOSED
- * comes when the peer has acknowledged everything or the connection failed. */
+/* Graceful close by one who reads no more: FIN after what is queued. Later data is thrown away until the
+ * peer has acknowledged everything, so that a last reply is not destroyed, and answered RST after that.
+ * TCP_EV_CLOSED comes when the peer has acknowledged everything or the connection failed. */
 void tcp_close(struct tcp_conn *c);
 void tcp_abort(struct tcp_conn *c); /* RST now; TCP_EV_CLOSED follows */
 /* The user is done with the handle: the pointer is dead. If the connection still lives it is closed as by

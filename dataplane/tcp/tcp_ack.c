@@ -1,6 +1,7 @@
 /*
- * tcp_ack.c: the ACK field (RFC 9293 3.10.7.4, fifth): what was acknowledged leaves the send queue, round trips are
- * measured, the window moves, duplicates go to tcp_recover.c, an acknowledged FIN moves the state. Hot path.
+ * tcp_ack.c: the ACK field (RFC 9293 3.10.7.4, fifth): what was acknowledged leaves the send queue,
+ * round trips are measured, the window moves, duplicates go to tcp_recover.c, an acknowledged FIN
+ * moves the state. Hot path.
  */
 #include "tcp_int.h"
 #include "hot.h"
@@ -54,8 +55,10 @@ static void persist_ends(struct tcp_conn *c)
 	c->retries = 0;
 	tcp_disarm(c, TCP_T_RETX);
 	if (c->srtt_us) /* undo the backing off */
-		c->rto_us = max32(c->core->conf.rto_min_us, c->srtt_us + max32(1000, 4 * c->rttvar_us));
-	c->snd_nxt = c->snd_una; /* the probe's byte was perhaps not taken: it goes again with the rest */
+		c->rto_us =
+			max32(c->core->conf.rto_min_us, c->srtt_us + max32(1000, 4 * c->rttvar_us));
+	c->snd_nxt = c->snd_una; /* the probe's byte was perhaps not taken: it goes again with the
+				    rest */
 	c->flags &= ~(uint32_t)TF_TIMING;
 	tcp_want_output(c);
 }
@@ -107,10 +110,8 @@ bool tcp_segment_ack(struct tcp_conn *c, struct tcp_seg *s)
 		bool probing = (c->flags & TF_PERSIST) != 0;
 		new_ack(c, s);
 		window_update(c, s);
-		if (probing) {
+		if (probing)
 			persist_ends(c);
-			c->snd_nxt = c->snd_max = seq_max(c->snd_una, c->snd_nxt);
-		}
 	} else if (s->ack == c->snd_una) {
 		bool dup = is_duplicate(c, s);
 		uint32_t fresh = s->opt.n_sack ? tcp_board_update(c, s) : 0;
@@ -121,7 +122,8 @@ bool tcp_segment_ack(struct tcp_conn *c, struct tcp_seg *s)
 			c->retries = min32(c->retries, 1) & UINT8_MAX; /* alive, only full */
 		if ((c->flags & TF_PERSIST) && c->snd_wnd > 0)
 			persist_ends(c);
-		else if ((dup || fresh) && !(c->flags & TF_PERSIST)) /* answers to probes are no duplicates */
+		else if ((dup || fresh) &&
+			 !(c->flags & TF_PERSIST)) /* answers to probes are no duplicates */
 			tcp_ack_duplicate(c, fresh);
 	}
 

@@ -1,8 +1,9 @@
 /*
  * tcp_cc.c: congestion control as const tables: NewReno (RFC 5681, 3465) and CUBIC (RFC 8312/9438).
  *
- * A table says how cwnd grows on acknowledgments and what ssthresh a loss gives. What to send and when a loss
- * happened is tcp_recover.c's and tcp_output.c's. State lives in tcp_conn.cc. Integers only. Hot path.
+ * A table says how cwnd grows on acknowledgments and what ssthresh a loss gives. What to send and
+ * when a loss happened is tcp_recover.c's and tcp_output.c's. State lives in tcp_conn.cc. Integers
+ * only. Hot path.
  */
 #include <string.h>
 #include "tcp_int.h"
@@ -24,8 +25,8 @@ static void grow(struct tcp_conn *c, uint32_t by)
 	c->cwnd = c->cwnd > CWND_MAX - by ? CWND_MAX : c->cwnd + by;
 }
 
-/* RFC 5681 3.1 with RFC 3465's limit of 2 segments an ACK; after a timeout 1 (3465 2.3). Returns what
- * slow start left of the acknowledged bytes. */
+/* RFC 5681 3.1 with RFC 3465's limit of 2 segments an ACK; after a timeout 1 (3465 2.3). Returns
+ * what slow start left of the acknowledged bytes. */
 static uint32_t slow_start(struct tcp_conn *c, uint32_t acked)
 {
 	uint32_t limit = c->recovery == TCP_REC_LOSS ? c->mss : 2u * c->mss;
@@ -77,11 +78,11 @@ const struct tcp_cc_ops tcp_cc_newreno = {"newreno", reno_init, reno_acked, reno
 
 struct cubic {
 	uint64_t epoch_us; /* start of the growth since the last loss; 0 = none */
-	uint32_t w_max;    /* bytes */
+	uint32_t w_max;	   /* bytes */
 	uint32_t k_ms;
-	uint32_t origin;   /* bytes the curve flattens at */
-	uint32_t w_est;    /* what Reno would have */
-	uint32_t acked;    /* bytes not yet turned into growth */
+	uint32_t origin; /* bytes the curve flattens at */
+	uint32_t w_est;	 /* what Reno would have */
+	uint32_t acked;	 /* bytes not yet turned into growth */
 };
 static_assert(sizeof(struct cubic) <= sizeof(((struct tcp_conn *)0)->cc), "room");
 static_assert(offsetof(struct tcp_conn, cc) % 8 == 0, "aligned for it");
@@ -118,7 +119,8 @@ static uint32_t cubic_at(const struct tcp_conn *c, const struct cubic *q, uint64
 	uint64_t delta = d * d * d / 1000 * 4 * c->mss / 10 / 1000000;
 	if (before)
 		return delta < q->origin ? (uint32_t)(q->origin - delta) : c->mss;
-	return delta > CWND_MAX ? CWND_MAX : (uint32_t)min32((uint32_t)(q->origin + delta), CWND_MAX);
+	return delta > CWND_MAX ? CWND_MAX
+				: (uint32_t)min32((uint32_t)(q->origin + delta), CWND_MAX);
 }
 
 static void cubic_acked(struct tcp_conn *c, uint32_t acked, uint64_t now_us)
@@ -142,10 +144,12 @@ static void cubic_acked(struct tcp_conn *c, uint32_t acked, uint64_t now_us)
 			q->origin = c->cwnd;
 		}
 	}
-	/* RFC 9438 4.3: what Reno would have: alpha = 3 * (1 - 0.7) / (1 + 0.7) = 0.53 segments a round trip, from the
-	 * former maximum on 1 */
+	/* RFC 9438 4.3: what Reno would have: alpha = 3 * (1 - 0.7) / (1 + 0.7) = 0.53 segments a
+	 * round trip, from the former maximum on 1 */
 	uint32_t alpha = q->w_est < q->w_max ? 53 : 100;
-	q->w_est = min32(q->w_est + (uint32_t)((uint64_t)acked * c->mss * alpha / 100 / max32(c->cwnd, 1)), CWND_MAX);
+	q->w_est = min32(
+		q->w_est + (uint32_t)((uint64_t)acked * c->mss * alpha / 100 / max32(c->cwnd, 1)),
+		CWND_MAX);
 	uint64_t t_ms = (now_us - q->epoch_us + c->srtt_us) / 1000;
 	uint32_t target = cubic_at(c, q, t_ms);
 	if (target > c->cwnd + c->cwnd / 2)
@@ -171,7 +175,8 @@ static uint32_t cubic_loss(struct tcp_conn *c, uint32_t flight, uint64_t now_us)
 	q->epoch_us = 0;
 	/* 4.7, fast convergence: give way when this maximum is below the last */
 	q->w_max = c->cwnd < q->w_max ? (uint32_t)((uint64_t)c->cwnd * 85 / 100) : c->cwnd;
-	return max32((uint32_t)((uint64_t)min32(c->cwnd, max32(flight, c->mss)) * 7 / 10), 2u * c->mss);
+	return max32((uint32_t)((uint64_t)min32(c->cwnd, max32(flight, c->mss)) * 7 / 10),
+		     2u * c->mss);
 }
 
 const struct tcp_cc_ops tcp_cc_cubic = {"cubic", cubic_init, cubic_acked, cubic_loss};

@@ -50,8 +50,8 @@ enum tcp_state tcp_state(const struct tcp_conn *c)
 	return (enum tcp_state)c->state;
 }
 
-void tcp_addrs(const struct tcp_conn *c, struct ip_addr *local, uint16_t *lport, struct ip_addr *remote,
-	       uint16_t *rport)
+void tcp_addrs(const struct tcp_conn *c, struct ip_addr *local, uint16_t *lport,
+	       struct ip_addr *remote, uint16_t *rport)
 {
 	*local = c->dst.src;
 	*remote = c->dst.dst;
@@ -79,8 +79,8 @@ unsigned tcp_take(struct tcp_conn *c, struct slice *out, unsigned max)
 	return n;
 }
 
-/* The window that was last told may have shut or nearly so: the peer must hear of it opening. Otherwise the next
- * ACK tells. */
+/* The window that was last told may have shut or nearly so: the peer must hear of it opening.
+ * Otherwise the next ACK tells. */
 static void window_opened(struct tcp_conn *c)
 {
 	uint32_t promised = seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
@@ -160,7 +160,7 @@ static void stop_reading(struct tcp_conn *c)
 		c->rx_copy = NULL;
 	}
 	c->rcv_held = 0;
-	c->events &= (uint8_t)~(TCP_EV_READABLE | TCP_EV_FIN);
+	c->events &= (uint8_t) ~(TCP_EV_READABLE | TCP_EV_FIN);
 }
 
 void tcp_close(struct tcp_conn *c)

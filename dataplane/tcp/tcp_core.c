@@ -1,9 +1,10 @@
 /*
  * tcp_core.c: life and death of the core and of connections, and the state machine's only door.
  *
- * Owns the pools. All of them are address space until used. A connection dies in two steps: it is finished
- * (out of the table, timers off, nothing more to send) when the protocol is done with it, and freed when
- * nobody holds the handle either. Invariant: after tcp_finish the pointer may be dead.
+ * Owns the pools. All of them are address space until used. A connection dies in two steps: it is
+ * finished (out of the table, timers off, nothing more to send) when the protocol is done with it,
+ * and freed when nobody holds the handle either. Invariant: after tcp_finish the pointer may be
+ * dead.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,8 @@ static uint32_t clamp(uint64_t v, uint32_t lo, uint32_t hi)
 }
 
 struct tcp_core *tcp_create(const struct tcp_conf *c, struct net_core *net, struct pkt_pool *pool,
-			    struct stat *stat, struct trace *trace, struct rnd *rnd, unsigned worker)
+			    struct stat *stat, struct trace *trace, struct rnd *rnd,
+			    unsigned worker)
 {
 	struct tcp_core *t = calloc(1, sizeof(*t));
 
@@ -64,7 +66,8 @@ struct tcp_core *tcp_create(const struct tcp_conf *c, struct net_core *net, stru
 	list_init(&t->half_open);
 	wheel_init(&t->wheel, 0);
 	pool_init(&t->conns, t->conf.conns_max, sizeof(struct tcp_conn));
-	pool_init(&t->chunks, clamp((uint64_t)t->conf.conns_max * 16, 4096, 1u << 26), sizeof(struct tcpq_chunk));
+	pool_init(&t->chunks, clamp((uint64_t)t->conf.conns_max * 16, 4096, 1u << 26),
+		  sizeof(struct tcpq_chunk));
 	pool_init(&t->boards, clamp(t->conf.conns_max / 4, 64, 65536), sizeof(struct tcp_board));
 	pool_init(&t->reasms, clamp(t->conf.conns_max / 4, 64, 65536), sizeof(struct tcp_reasm));
 	pool_init(&t->ooos, clamp(pkt_pool_size(pool) / 2, 256, 1u << 20), sizeof(struct tcp_ooo));
@@ -116,7 +119,8 @@ static const uint16_t next_states[] = {
 	[TCP_SYN_SENT] = 1u << TCP_SYN_RECEIVED | 1u << TCP_ESTABLISHED | 1u << TCP_CLOSED,
 	[TCP_SYN_RECEIVED] = 1u << TCP_ESTABLISHED | 1u << TCP_CLOSED,
 	[TCP_ESTABLISHED] = 1u << TCP_FIN_WAIT_1 | 1u << TCP_CLOSE_WAIT | 1u << TCP_CLOSED,
-	[TCP_FIN_WAIT_1] = 1u << TCP_FIN_WAIT_2 | 1u << TCP_CLOSING | 1u << TCP_TIME_WAIT | 1u << TCP_CLOSED,
+	[TCP_FIN_WAIT_1] =
+		1u << TCP_FIN_WAIT_2 | 1u << TCP_CLOSING | 1u << TCP_TIME_WAIT | 1u << TCP_CLOSED,
 	[TCP_FIN_WAIT_2] = 1u << TCP_TIME_WAIT | 1u << TCP_CLOSED,
 	[TCP_CLOSE_WAIT] = 1u << TCP_LAST_ACK | 1u << TCP_CLOSED,
 	[TCP_CLOSING] = 1u << TCP_TIME_WAIT | 1u << TCP_CLOSED,
@@ -129,7 +133,8 @@ void tcp_enter(struct tcp_conn *c, enum tcp_state state)
 	struct tcp_core *t = c->core;
 
 	CHECK(next_states[c->state] >> state & 1);
-	trace_put(t->trace, t->now_us, TRACE_tcp_state, pool_index(&t->conns, c) + 1, c->state, state);
+	trace_put(t->trace, t->now_us, TRACE_tcp_state, pool_index(&t->conns, c) + 1, c->state,
+		  state);
 	c->state = (uint8_t)state;
 }
 
@@ -205,8 +210,8 @@ void tcp_finish(struct tcp_conn *c, enum err why)
 
 void tcp_time_wait(struct tcp_conn *c)
 {
-	/* The ACK of the peer's FIN cannot wait for the flush: there is no connection then. If it fails, the FIN comes
-	 * again and the TIME-WAIT entry answers. */
+	/* The ACK of the peer's FIN cannot wait for the flush: there is no connection then. If it
+	 * fails, the FIN comes again and the TIME-WAIT entry answers. */
 	if (c->flags & TF_ACK_NOW)
 		tcp_xmit(c, c->snd_nxt, 0, TH_ACK);
 	tcp_tw_add(c);

@@ -1,9 +1,11 @@
 /*
- * tcp_input.c: what comes in: segment processing in the order of RFC 9293 3.10.7, a heading for each step (the
- * fifth, the ACK field, is in tcp_ack.c), with the checks of RFC 7323 (PAWS), 5961 (blind attacks) and 5927 (ICMP) where they belong. Hot path.
+ * tcp_input.c: what comes in: segment processing in the order of RFC 9293 3.10.7, a heading for
+ * each step (the fifth, the ACK field, is in tcp_ack.c), with the checks of RFC 7323 (PAWS), 5961
+ * (blind attacks) and 5927 (ICMP) where they belong. Hot path.
  *
  * A function that may end the connection returns false then: the pointer is dead.
- * Segments are taken in groups: all are parsed and their buckets fetched before the first is processed.
+ * Segments are taken in groups: all are parsed and their buckets fetched before the first is
+ * processed.
  */
 #include <string.h>
 #include "tcp_int.h"
@@ -87,7 +89,8 @@ static void time_wait_segment(struct tcp_core *t, struct tcp_tw *w, struct tcp_s
 static void no_connection(struct tcp_core *t, struct tcp_seg *s)
 {
 	const uint8_t *h = s->ns->l4;
-	struct tcp_tw *w = tcp_tw_find(t, s->hash, &s->ns->dst, &s->ns->src, get16(h + 2), get16(h));
+	struct tcp_tw *w =
+		tcp_tw_find(t, s->hash, &s->ns->dst, &s->ns->src, get16(h + 2), get16(h));
 
 	if (w) {
 		time_wait_segment(t, w, s);
@@ -113,7 +116,8 @@ static void ack_in_order(struct tcp_conn *c, uint32_t len)
 	if (len > c->rcv_mss)
 		c->rcv_mss = min32(len, c->syn_mss);
 	c->delack_segs++;
-	/* RFC 9293 3.8.6.3, RFC 5681 4.2: at least every second full segment; at the start every one. */
+	/* RFC 9293 3.8.6.3, RFC 5681 4.2: at least every second full segment; at the start every
+	 * one. */
 	if (c->quickack) {
 		c->quickack--;
 		ack_now(c);
@@ -288,7 +292,7 @@ static bool paws(struct tcp_conn *c, const struct tcp_seg *s)
 		return true;
 	if (!s->opt.has_ts) {
 		if (s->flags & TH_SYN)
-			return true; /* falls to the SYN rules */
+			return true;			  /* falls to the SYN rules */
 		stat_inc(t->stat, STAT_tcp_no_timestamp); /* 3.2 */
 		return false;
 	}
@@ -391,7 +395,8 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 	c->keep_probes = 0;
 
 	/* The peer did not get our SYN-ACK, or this is the other half of a simultaneous open. */
-	if (c->state == TCP_SYN_RECEIVED && (s->flags & TH_SYN) && s->seq == c->irs && !(s->flags & TH_RST)) {
+	if (c->state == TCP_SYN_RECEIVED && (s->flags & TH_SYN) && s->seq == c->irs &&
+	    !(s->flags & TH_RST)) {
 		if (!(s->flags & TH_ACK)) {
 			tcp_send_syn(c);
 			return;
@@ -450,13 +455,15 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 	/* Sixth: URG; urgent data is ordinary data here (RFC 6093). Seventh: text */
 	if (s->len == 0 && !(s->flags & TH_FIN))
 		return;
-	if (!(1u << c->state & (1u << TCP_ESTABLISHED | 1u << TCP_FIN_WAIT_1 | 1u << TCP_FIN_WAIT_2))) {
+	if (!(1u << c->state &
+	      (1u << TCP_ESTABLISHED | 1u << TCP_FIN_WAIT_1 | 1u << TCP_FIN_WAIT_2))) {
 		ack_now(c); /* the peer's FIN came before; this is old */
 		return;
 	}
 	trim(c, s);
 	if (s->len && (c->flags & TF_NOREAD) && c->state == TCP_FIN_WAIT_2) {
-		/* RFC 1122 4.2.2.13: nobody will read it, and all of ours has arrived: the peer must know. */
+		/* RFC 1122 4.2.2.13: nobody will read it, and all of ours has arrived: the peer
+		 * must know. */
 		stat_add(t->stat, STAT_tcp_discarded, s->len);
 		tcp_send_reset(c);
 		tcp_finish(c, ERR_OK);
@@ -469,7 +476,8 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 			ack_now(c);
 	}
 	if ((c->flags & TF_PEER_FIN) && seq_gt(s->seq + s->len, c->peer_fin))
-		s->len = seq_lt(s->seq, c->peer_fin) ? c->peer_fin - s->seq : 0; /* nothing comes behind a FIN */
+		s->len = seq_lt(s->seq, c->peer_fin) ? c->peer_fin - s->seq
+						     : 0; /* nothing comes behind a FIN */
 	segment_text(c, s);
 
 	/* Eighth: FIN */
@@ -479,8 +487,8 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 
 /* ---- ICMP ---- */
 
-/* RFC 5927 section 4: believed when it quotes a sequence number in flight; hard errors end a connection only
- * while it opens (section 5), too-big lowers the MSS (RFC 1191, 8201). */
+/* RFC 5927 section 4: believed when it quotes a sequence number in flight; hard errors end a
+ * connection only while it opens (section 5), too-big lowers the MSS (RFC 1191, 8201). */
 static void icmp_error(struct tcp_core *t, const struct net_seg *ns)
 {
 	const uint8_t *h = ns->l4;
@@ -532,7 +540,8 @@ static void segment_arrives(struct tcp_core *t, struct tcp_seg *s)
 		no_connection(t, s);
 		return;
 	}
-	trace_put(t->trace, t->now_us, TRACE_tcp_rx, pool_index(&t->conns, c) + 1, s->flags, s->len);
+	trace_put(t->trace, t->now_us, TRACE_tcp_rx, pool_index(&t->conns, c) + 1, s->flags,
+		  s->len);
 	if (c->state == TCP_SYN_SENT)
 		syn_sent(c, s);
 	else

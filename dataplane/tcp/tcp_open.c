@@ -1,22 +1,25 @@
 /*
- * tcp_open.c: how connections begin: listeners, SYNs, active opens, initial sequence numbers, local ports.
+ * tcp_open.c: how connections begin: listeners, SYNs, active opens, initial sequence numbers, local
+ * ports.
  *
- * Half-open connections are full connection objects, at most syn_backlog of them, linked oldest first. When the
- * backlog is full the oldest gives way once it has had a second (RFC 4987 3.4); else the SYN is dropped.
- * Invariant: a connection is in core->half_open exactly while TF_HALF_OPEN is set.
+ * Half-open connections are full connection objects, at most syn_backlog of them, linked oldest
+ * first. When the backlog is full the oldest gives way once it has had a second (RFC 4987 3.4);
+ * else the SYN is dropped. Invariant: a connection is in core->half_open exactly while TF_HALF_OPEN
+ * is set.
  */
 #include <string.h>
 #include "tcp_int.h"
 #include "hot.h"
 
-#define PORT_FIRST      16384 /* RFC 6056: a wide range; below it are services */
-#define PORT_COUNT      (65536 - PORT_FIRST)
-#define PORT_TRIES      8192  /* then the pair of addresses counts as used up */
-#define RECYCLE_MS      1000
+#define PORT_FIRST 16384 /* RFC 6056: a wide range; below it are services */
+#define PORT_COUNT (65536 - PORT_FIRST)
+#define PORT_TRIES 8192 /* then the pair of addresses counts as used up */
+#define RECYCLE_MS 1000
 
 /* ---- listeners ---- */
 
-static struct tcp_listener *listener_at(struct tcp_core *t, const struct ip_addr *addr, uint16_t port)
+static struct tcp_listener *listener_at(struct tcp_core *t, const struct ip_addr *addr,
+					uint16_t port)
 {
 	for (uint32_t i = 0; i < t->n_listen; i++)
 		if (t->listen[i].port == port && ip_eq(&t->listen[i].addr, addr))
@@ -25,7 +28,8 @@ static struct tcp_listener *listener_at(struct tcp_core *t, const struct ip_addr
 }
 
 /* The exact address before "any". */
-static struct tcp_listener *listener_find(struct tcp_core *t, const struct ip_addr *addr, uint16_t port)
+static struct tcp_listener *listener_find(struct tcp_core *t, const struct ip_addr *addr,
+					  uint16_t port)
 {
 	static const struct ip_addr any;
 	struct tcp_listener *l = listener_at(t, addr, port);
@@ -60,17 +64,19 @@ struct tuple {
 };
 
 /* RFC 6528: a clock of 4 us plus a keyed hash of the connection's name. */
-uint32_t tcp_isn(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote, uint16_t lport,
-		 uint16_t rport)
+uint32_t tcp_isn(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote,
+		 uint16_t lport, uint16_t rport)
 {
 	struct tuple name = {*local, *remote, lport, rport, 1};
 
 	return (uint32_t)siphash(t->isn_key, &name, sizeof(name)) + (uint32_t)(t->now_us / 4);
 }
 
-/* RFC 7323 5.4 and 7.1: an offset by the pair of addresses, so that timestamps grow from one connection of a
- * pair to the next and tell strangers nothing of our uptime. Never 0: TIME-WAIT entries use 0 for "none". */
-static uint32_t ts_offset(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote)
+/* RFC 7323 5.4 and 7.1: an offset by the pair of addresses, so that timestamps grow from one
+ * connection of a pair to the next and tell strangers nothing of our uptime. Never 0: TIME-WAIT
+ * entries use 0 for "none". */
+static uint32_t ts_offset(struct tcp_core *t, const struct ip_addr *local,
+			  const struct ip_addr *remote)
 {
 	struct tuple name = {*local, *remote, 0, 0, 2};
 
@@ -88,7 +94,8 @@ static uint32_t headers(const struct tcp_conn *c)
 /* RFC 9293 3.7.1, RFC 6691: payload = min(offer, path) - options of every segment. */
 void tcp_set_mss(struct tcp_conn *c)
 {
-	uint32_t mss = min32(max32(c->peer_mss, TCP_MSS_MIN), max32(c->dst.mtu, headers(c) + TCP_MSS_MIN) - headers(c));
+	uint32_t mss = min32(max32(c->peer_mss, TCP_MSS_MIN),
+			     max32(c->dst.mtu, headers(c) + TCP_MSS_MIN) - headers(c));
 
 	if (c->core->conf.mss_max)
 		mss = min32(mss, max32(c->core->conf.mss_max, TCP_MSS_MIN));
@@ -170,8 +177,8 @@ static bool backlog_room(struct tcp_core *t)
 	return true;
 }
 
-/* RFC 9293 3.10.7.2, third: a SYN for a listening port. isn_min: 0, or the ISN must be beyond it (a connection
- * that replaces one in TIME-WAIT). */
+/* RFC 9293 3.10.7.2, third: a SYN for a listening port. isn_min: 0, or the ISN must be beyond it (a
+ * connection that replaces one in TIME-WAIT). */
 void tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min)
 {
 	const struct net_seg *ns = s->ns;
@@ -221,8 +228,8 @@ void tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min)
 
 /* ---- active ---- */
 
-/* A local port that is free for this peer and whose replies are steered to this worker; 0 = none. Random start and
- * odd random step through the whole range (RFC 6056 3.3.2). */
+/* A local port that is free for this peer and whose replies are steered to this worker; 0 = none.
+ * Random start and odd random step through the whole range (RFC 6056 3.3.2). */
 static uint16_t choose_port(struct tcp_core *t, const struct net_dst *d, uint16_t rport)
 {
 	uint32_t at = rnd_below(t->rnd, PORT_COUNT);
@@ -242,8 +249,9 @@ static uint16_t choose_port(struct tcp_core *t, const struct net_dst *d, uint16_
 	return 0;
 }
 
-struct tcp_conn *tcp_connect(struct tcp_core *t, const struct ip_addr *src, const struct ip_addr *dst,
-			     uint16_t port, uint64_t tag, uint64_t now_us, enum err *err)
+struct tcp_conn *tcp_connect(struct tcp_core *t, const struct ip_addr *src,
+			     const struct ip_addr *dst, uint16_t port, uint64_t tag,
+			     uint64_t now_us, enum err *err)
 {
 	struct net_dst d;
 

@@ -1,10 +1,11 @@
 /*
  * tcp_output.c: what goes out. Hot path.
  *
- * Every transmission, first or repeated, is a fresh header packet; payload up to TCP_TX_COPY is copied behind
- * it, longer payload is attached from the slices of the send queue, which stay until acknowledged. So no
- * packet that a device may still hold is ever edited. One ACK a connection and flush, whatever came in;
- * without SACK each out-of-order segment gets its duplicate ACK, because the peer counts them.
+ * Every transmission, first or repeated, is a fresh header packet; payload up to TCP_TX_COPY is
+ * copied behind it, longer payload is attached from the slices of the send queue, which stay until
+ * acknowledged. So no packet that a device may still hold is ever edited. One ACK a connection and
+ * flush, whatever came in; without SACK each out-of-order segment gets its duplicate ACK, because
+ * the peer counts them.
  */
 #include <string.h>
 #include "tcp_int.h"
@@ -68,7 +69,8 @@ static uint32_t window_step(const struct tcp_conn *c)
 	return min32(c->core->conf.rcv_buf / 2, c->syn_mss);
 }
 
-/* RFC 9293 3.8.6.2.2: the window grows in steps of a segment or half the buffer, and never shrinks. */
+/* RFC 9293 3.8.6.2.2: the window grows in steps of a segment or half the buffer, and never shrinks.
+ */
 uint32_t tcp_rcv_window(const struct tcp_conn *c)
 {
 	const struct tcp_core *t = c->core;
@@ -95,7 +97,8 @@ static uint32_t window_field(const struct tcp_conn *c)
 
 /* ---- one segment ---- */
 
-/* Payload [off, off + len) of the send queue behind p, copied or attached. PSH when a write ends in it. */
+/* Payload [off, off + len) of the send queue behind p, copied or attached. PSH when a write ends in
+ * it. */
 static bool put_payload(struct tcp_conn *c, struct pkt *p, uint32_t off, uint32_t len, bool *psh)
 {
 	struct tcpq_pos pos = tcpq_seek(&c->txq, off);
@@ -208,6 +211,12 @@ bool tcp_send_syn(struct tcp_conn *c)
 		.wscale = t->conf.wscale,
 	};
 
+	/* RFC 7323 2.2: the window of a SYN is not scaled. */
+	uint32_t wnd = min32(t->conf.rcv_buf, UINT16_MAX);
+	if (passive) {
+		c->rcv_adv = c->rcv_nxt + wnd;
+		c->rcv_acked = c->rcv_nxt;
+	}
 	if (!p) {
 		stat_inc(t->stat, STAT_pkt_alloc_fail);
 		return false;
@@ -216,8 +225,6 @@ bool tcp_send_syn(struct tcp_conn *c)
 		o.tsval = ts_now(c);
 		o.tsecr = passive ? c->ts_recent : 0;
 	}
-	/* RFC 7323 2.2: the window of a SYN is not scaled. */
-	uint32_t wnd = min32(t->conf.rcv_buf, UINT16_MAX);
 	struct header h = {
 		.sport = c->lport,
 		.dport = c->rport,
@@ -227,10 +234,6 @@ bool tcp_send_syn(struct tcp_conn *c)
 		.wnd = wnd,
 	};
 	uint32_t hdr = put_header(p, &h, &o);
-	if (passive) {
-		c->rcv_adv = c->rcv_nxt + wnd;
-		c->rcv_acked = c->rcv_nxt;
-	}
 	stat_inc(t->stat, STAT_tcp_tx_segments);
 	trace_put(t->trace, t->now_us, TRACE_tcp_tx, pool_index(&t->conns, c) + 1, h.flags, 0);
 	net_output(t->net, &c->dst, p, TCP_PROTO, hdr, 0, t->now_us);
@@ -295,14 +298,20 @@ void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s)
 
 void tcp_answer_time_wait(struct tcp_core *t, const struct tcp_tw *w)
 {
-	struct header h = {.sport = w->lport, .dport = w->rport, .seq = w->snd_nxt, .ack = w->rcv_nxt, .flags = TH_ACK};
-	struct tcp_opts o = {.has_ts = w->ts_off != 0, .tsval = now_ms32(t) + w->ts_off, .tsecr = w->ts_recent};
+	struct header h = {.sport = w->lport,
+			   .dport = w->rport,
+			   .seq = w->snd_nxt,
+			   .ack = w->rcv_nxt,
+			   .flags = TH_ACK};
+	struct tcp_opts o = {
+		.has_ts = w->ts_off != 0, .tsval = now_ms32(t) + w->ts_off, .tsecr = w->ts_recent};
 
 	answer(t, &w->local, &w->remote, &h, &o);
 }
 
-/* RFC 5961 section 7 wants a limit; ours is for each connection, so that nobody learns of another's (the
- * side channel of a global one). Bare ACKs out of the window count too: two confused peers must not loop. */
+/* RFC 5961 section 7 wants a limit; ours is for each connection, so that nobody learns of another's
+ * (the side channel of a global one). Bare ACKs out of the window count too: two confused peers
+ * must not loop. */
 void tcp_challenge(struct tcp_conn *c)
 {
 	uint32_t now = now_ms32(c->core);
@@ -337,7 +346,8 @@ static bool send_run(struct tcp_conn *c, uint32_t from, uint32_t to)
 		/* Karn (RFC 6298 section 3): what was sent twice is not timed. */
 		if ((c->flags & TF_TIMING) && seq_lt(from, c->rtt_seq))
 			c->flags &= ~(uint32_t)TF_TIMING;
-		trace_put(t->trace, t->now_us, TRACE_tcp_retransmit, pool_index(&t->conns, c) + 1, c->recovery, len);
+		trace_put(t->trace, t->now_us, TRACE_tcp_retransmit, pool_index(&t->conns, c) + 1,
+			  c->recovery, len);
 	} else if (!(c->flags & TF_TIMING)) {
 		c->flags |= TF_TIMING;
 		c->rtt_seq = to;
@@ -366,7 +376,8 @@ static uint32_t unsent(const struct tcp_conn *c)
 	return c->snd_una + c->txq.len - c->snd_nxt + ((c->flags & TF_FIN_WANTED) ? 1 : 0);
 }
 
-/* Payload of one packet for a port that cuts it: as many whole segments as TCP_TSO_SEGS pieces hold. */
+/* Payload of one packet for a port that cuts it: as many whole segments as TCP_TSO_SEGS pieces
+ * hold. */
 static uint32_t tso_len(const struct tcp_conn *c, uint32_t from, uint32_t len)
 {
 	struct tcpq_pos pos = tcpq_seek(&c->txq, from - c->snd_una);
@@ -387,7 +398,8 @@ static bool send_lost(struct tcp_conn *c, uint32_t *pipe, bool any)
 	struct tcp_range r;
 
 	if (c->flags & TF_RETX_HEAD) {
-		/* The head goes at once, whatever cwnd says (RFC 6675 5 step 4.3, 6582 3.2, 6298 5.4). */
+		/* The head goes at once, whatever cwnd says (RFC 6675 5 step 4.3, 6582 3.2,
+		 * 6298 5.4). */
 		uint32_t end = c->snd_una + c->mss;
 		if (c->board && c->board->n)
 			end = seq_min(end, c->board->r[0].start);
@@ -426,8 +438,8 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 	uint32_t one_max = port ? TCP_TSO_MAX : 0;
 	uint32_t cwnd = c->cwnd, sent = 0, left;
 
-	/* RFC 3042: the first two duplicate ACKs let out one new segment each. With SACK, or with reno_sacked
-	 * taken off the pipe, they make that room by themselves. */
+	/* RFC 3042: the first two duplicate ACKs let out one new segment each. With SACK, or with
+	 * reno_sacked taken off the pipe, they make that room by themselves. */
 	c->flags &= ~(uint32_t)TF_CWND_FULL;
 	while ((left = unsent(c)) != 0) {
 		uint32_t by_wnd = seq_gt(edge, c->snd_nxt) ? edge - c->snd_nxt : 0;
@@ -437,7 +449,7 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 		uint32_t data = len - fin;
 
 		if (len == 0) {
-			if (*pipe == 0 && c->snd_una == c->snd_max)
+			if (c->snd_nxt == c->snd_una)
 				arm_persist(c);
 			return true;
 		}
@@ -452,10 +464,10 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 			fin = fin && data == len - 1;
 			len = data + fin;
 		}
-		/* Sender's silly window avoidance (RFC 9293 3.8.6.2.1): no small segment because of a small
-		 * window, unless it is half of the largest one ever offered. */
+		/* Sender's silly window avoidance (RFC 9293 3.8.6.2.1): no small segment because of
+		 * a small window, unless it is half of the largest one ever offered. */
 		if (len < left && data < c->mss && len < c->snd_wnd_max / 2) {
-			if (*pipe == 0 && c->snd_una == c->snd_max)
+			if (c->snd_nxt == c->snd_una)
 				arm_persist(c);
 			return true;
 		}
@@ -518,7 +530,8 @@ void tcp_output(struct tcp_conn *c)
 
 	if (!tcp_synchronized(c))
 		return;
-	/* A peer without SACK counts duplicate ACKs: each out-of-order segment gets its own, without data. */
+	/* A peer without SACK counts duplicate ACKs: each out-of-order segment gets its own,
+	 * without data. */
 	for (; c->dupacks_due && ok; c->dupacks_due--)
 		ok = tcp_xmit(c, c->snd_nxt, 0, TH_ACK);
 	ok = ok && send_data(c);

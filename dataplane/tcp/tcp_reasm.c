@@ -1,11 +1,12 @@
 /*
- * tcp_reasm.c: where received bytes go: the receive queue, the out-of-order list, SACK blocks. Hot path.
+ * tcp_reasm.c: where received bytes go: the receive queue, the out-of-order list, SACK blocks. Hot
+ * path.
  *
- * Large payload stays in the packet it came in. Payload shorter than SLICE_COPY_MAX is copied together, so
- * that a flood of tiny segments pins as many bytes as it sends and not a buffer for each:
- * where the connection's queue is empty, into a packet that all connections share; behind unread data,
- * into one packet of the connection. A copy packet's data length is set once, when it is made: later bytes
- * are written behind what slices cover, never inside.
+ * Large payload stays in the packet it came in. Payload shorter than SLICE_COPY_MAX is copied
+ * together, so that a flood of tiny segments pins as many bytes as it sends and not a buffer for
+ * each: where the connection's queue is empty, into a packet that all connections share; behind
+ * unread data, into one packet of the connection. A copy packet's data length is set once, when it
+ * is made: later bytes are written behind what slices cover, never inside.
  */
 #include <string.h>
 #include "tcp_int.h"
@@ -184,7 +185,8 @@ void tcp_reasm_add(struct tcp_conn *c, struct pkt *pkt, uint32_t seq, uint8_t *d
 	struct tcp_reasm *r = t->pool_low ? NULL : reasm_get(c);
 
 	if (!r) {
-		tcp_reasm_drop(c); /* short of packets: what was SACKed may be forgotten (RFC 2018 section 8) */
+		tcp_reasm_drop(c); /* short of packets: what was SACKed may be forgotten (RFC 2018
+				      section 8) */
 		stat_inc(t->stat, STAT_tcp_ooo_drop);
 		slice_drop(&s);
 		return;
@@ -275,7 +277,8 @@ static bool block_around(const struct tcp_reasm *r, uint32_t seq, struct tcp_ran
 	bool found = false;
 
 	out->start = out->end = 0;
-	LIST_EACH(n, &r->segs) {
+	LIST_EACH(n, &r->segs)
+	{
 		const struct tcp_ooo *o = LIST_ENTRY(n, const struct tcp_ooo, node);
 		if (out->start == out->end || o->seq != out->end) {
 			if (found)

@@ -1,13 +1,13 @@
 /*
- * tcp_recover.c: what was lost: round trip time and RTO (RFC 6298), the SACK scoreboard (2018, 6675), fast
- * recovery (6675; 6582 without SACK), and recovery after a timeout. Hot path.
+ * tcp_recover.c: what was lost: round trip time and RTO (RFC 6298), the SACK scoreboard (2018,
+ * 6675), fast recovery (6675; 6582 without SACK), and recovery after a timeout. Hot path.
  *
  * Decides what to retransmit; tcp_output.c sends it as far as cwnd allows. Three states:
  *   OPEN  nothing known to be lost
  *   FAST  entered by duplicate ACKs or SACK, left when snd_una reaches recover
- *   LOSS  entered by a timeout (or a smaller path MTU): all below recover that is not SACKed is sent again
- * Invariants: ranges of a board are disjoint, ascending, above snd_una and not beyond snd_max; high_rxt is
- * the first sequence number that this recovery has not sent again.
+ *   LOSS  entered by a timeout (or a smaller path MTU): all below recover that is not SACKed is
+ * sent again Invariants: ranges of a board are disjoint, ascending, above snd_una and not beyond
+ * snd_max; high_rxt is the first sequence number that this recovery has not sent again.
  */
 #include "tcp_int.h"
 #include "hot.h"
@@ -31,7 +31,8 @@ void tcp_rtt_sample(struct tcp_conn *c, uint32_t rtt_us)
 	}
 	/* RFC 6298 2.2-2.4; G is the wheel's tick. */
 	uint64_t rto = c->srtt_us + (uint64_t)max32(1000, min32(c->rttvar_us, UINT32_MAX / 4) * 4);
-	c->rto_us = rto > conf->rto_max_us ? conf->rto_max_us : max32((uint32_t)rto, conf->rto_min_us);
+	c->rto_us =
+		rto > conf->rto_max_us ? conf->rto_max_us : max32((uint32_t)rto, conf->rto_min_us);
 }
 
 /* ---- scoreboard ---- */
@@ -66,7 +67,8 @@ static uint32_t board_add(struct tcp_board *b, uint32_t start, uint32_t end)
 		board_remove(b, i);
 	}
 	if (b->n == TCP_SACK_MAX) {
-		/* Full: forget the highest; forgetting is always allowed, it costs a retransmission. */
+		/* Full: forget the highest; forgetting is always allowed, it costs a
+		 * retransmission. */
 		if (i == b->n)
 			return 0;
 		board_remove(b, b->n - 1);
@@ -144,8 +146,8 @@ static uint32_t hole_pipe(const struct tcp_conn *c, uint32_t from, uint32_t to, 
 	return pipe;
 }
 
-/* RFC 6675 SetPipe. Without SACK each duplicate ACK stands for one segment that has left (RFC 6582's inflated
- * window, written the other way round). */
+/* RFC 6675 SetPipe. Without SACK each duplicate ACK stands for one segment that has left (RFC
+ * 6582's inflated window, written the other way round). */
 uint32_t tcp_pipe(const struct tcp_conn *c)
 {
 	const struct tcp_board *b = c->board;
@@ -164,7 +166,8 @@ uint32_t tcp_pipe(const struct tcp_conn *c)
 	return pipe;
 }
 
-/* RFC 6675 NextSeg, rules 1 and 3: first what is lost; when nothing is and nothing new may go, any hole. */
+/* RFC 6675 NextSeg, rules 1 and 3: first what is lost; when nothing is and nothing new may go, any
+ * hole. */
 bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_range *out)
 {
 	const struct tcp_board *b = c->board;
@@ -192,13 +195,14 @@ bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_
 
 /* ---- tail loss probes (RFC 8985 section 7) ---- */
 
-/* The last segments of a burst have nothing behind them that would show their loss: after two round trips without an
- * answer one segment is sent to make the peer speak, long before a timeout. A single segment may be waiting for a
- * delayed ACK. */
+/* The last segments of a burst have nothing behind them that would show their loss: after two round
+ * trips without an answer one segment is sent to make the peer speak, long before a timeout. A
+ * single segment may be waiting for a delayed ACK. */
 uint32_t tcp_probe_wait(const struct tcp_conn *c)
 {
-	if (!(c->flags & TF_SACK) || (c->flags & (TF_TLP | TF_PERSIST)) || c->recovery != TCP_REC_OPEN ||
-	    !c->srtt_us || c->retries || !tcp_synchronized(c) || c->snd_nxt != c->snd_max)
+	if (!(c->flags & TF_SACK) || (c->flags & (TF_TLP | TF_PERSIST)) ||
+	    c->recovery != TCP_REC_OPEN || !c->srtt_us || c->retries || !tcp_synchronized(c) ||
+	    c->snd_nxt != c->snd_max)
 		return 0;
 	uint32_t wait = min32(c->srtt_us, UINT32_MAX / 4) * 2 + 2000;
 	if (c->snd_max - c->snd_una <= c->mss)
@@ -254,7 +258,8 @@ static void enter_fast(struct tcp_conn *c)
 	c->cwnd = c->ssthresh;
 	c->flags |= TF_RETX_HEAD;
 	if (c->flags & TF_TLP) {
-		/* The probe arrived, long after everything before it was sent: what is missing there is lost. */
+		/* The probe arrived, long after everything before it was sent: what is missing
+		 * there is lost. */
 		if (c->board && c->board->r[c->board->n - 1].end == c->tlp_end) {
 			c->recover = c->tlp_end;
 			c->flags |= TF_LOST_ALL;
@@ -287,8 +292,8 @@ void tcp_enter_loss(struct tcp_conn *c)
 	if (c->retries == 0)
 		c->ssthresh = t->cc->loss(c, c->snd_max - c->snd_una, t->now_us);
 	c->cwnd = c->mss;
-	/* RFC 2018 section 8: the peer may have thrown away what it SACKed. What it says of the head is plainly
-	 * so; the rest is believed until a second timeout. */
+	/* RFC 2018 section 8: the peer may have thrown away what it SACKed. What it says of the
+	 * head is plainly so; the rest is believed until a second timeout. */
 	if (c->board && (c->retries > 0 || c->board->r[0].start == c->snd_una))
 		tcp_board_drop(c);
 	enter_lost_all(c);
@@ -303,15 +308,16 @@ void tcp_resend_all(struct tcp_conn *c)
 	tcp_want_output(c);
 }
 
-/* RFC 6675 leaves the loss of a retransmission to the timer. Here: something arrived more than a round trip after the
- * last one was sent, and the head is still missing, so all that were sent again are lost again. */
+/* RFC 6675 leaves the loss of a retransmission to the timer. Here: something arrived more than a
+ * round trip after the last one was sent, and the head is still missing, so all that were sent
+ * again are lost again. */
 static void check_retransmissions(struct tcp_conn *c)
 {
 	struct tcp_core *t = c->core;
 	uint32_t limit = c->srtt_us + max32(c->rttvar_us * 4, c->srtt_us / 4) + 1000;
 
-	if (!(c->flags & TF_SACK) || (c->flags & TF_RETX_HEAD) || !c->srtt_us || !seq_gt(c->high_rxt, c->snd_una) ||
-	    (uint32_t)t->now_us - c->rxt_at <= limit)
+	if (!(c->flags & TF_SACK) || (c->flags & TF_RETX_HEAD) || !c->srtt_us ||
+	    !seq_gt(c->high_rxt, c->snd_una) || (uint32_t)t->now_us - c->rxt_at <= limit)
 		return;
 	if (c->recovery == TCP_REC_FAST) {
 		/* RFC 5681 4.3: once more a sign of congestion */

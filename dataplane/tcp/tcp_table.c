@@ -1,9 +1,9 @@
 /*
  * tcp_table.c: finding connections: the flow table, and TIME-WAIT as its own small table. Hot path.
  *
- * Owns the buckets and the TIME-WAIT entries. The hash is keyed and private to the core, so a peer cannot
- * aim at one bucket. Invariants: every entry's home bucket counts it in `over` once for each full bucket
- * it was pushed past; TIME-WAIT entries are linked by the time they end.
+ * Owns the buckets and the TIME-WAIT entries. The hash is keyed and private to the core, so a peer
+ * cannot aim at one bucket. Invariants: every entry's home bucket counts it in `over` once for each
+ * full bucket it was pushed past; TIME-WAIT entries are linked by the time they end.
  */
 #include <sys/mman.h>
 #include "tcp_int.h"
@@ -47,7 +47,8 @@ void flow_put(struct flow_table *t, uint32_t hash, uint32_t index)
 
 void flow_del(struct flow_table *t, uint32_t hash, uint32_t index)
 {
-	for (uint32_t i = hash & t->mask, tries = 0; tries <= t->mask; i = (i + 1) & t->mask, tries++) {
+	for (uint32_t i = hash & t->mask, tries = 0; tries <= t->mask;
+	     i = (i + 1) & t->mask, tries++) {
 		struct flow_bucket *b = &t->b[i];
 		for (unsigned k = 0; k < ARRAY_LEN(b->e); k++) {
 			if (b->e[k].index != index + 1)
@@ -88,8 +89,8 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-uint32_t tcp_hash(const struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote,
-		  uint16_t lport, uint16_t rport)
+uint32_t tcp_hash(const struct tcp_core *t, const struct ip_addr *local,
+		  const struct ip_addr *remote, uint16_t lport, uint16_t rport)
 {
 	const uint64_t *k = t->hash_key;
 	uint64_t h = mix(remote->d[0] ^ k[0], remote->d[1] ^ k[1]);
@@ -232,8 +233,9 @@ uint64_t tcp_tw_next_us(const struct tcp_core *t)
 {
 	if (!t->tw_oldest)
 		return UINT64_MAX;
-	const struct tcp_tw *w = (const struct tcp_tw *)(const void *)(t->tws.mem +
-								       (t->tw_oldest - 1) * t->tws.size);
+	const struct tcp_tw *w =
+		(const struct tcp_tw *)(const void *)(t->tws.mem +
+						      (t->tw_oldest - 1) * t->tws.size);
 	int32_t left_ms = (int32_t)(w->due_ms - now_ms32(t));
 	return left_ms <= 0 ? t->now_us : (t->now_us / 1000 + (uint32_t)left_ms) * 1000;
 }

@@ -1,9 +1,10 @@
 /*
  * tcp_timer.c: the deadlines of connections over one wheel node each. Hot path.
  *
- * A connection keeps up to four deadlines in microseconds; its node sits at the earliest of them or before,
- * rounded up to the wheel's tick of 1 ms, so nothing fires early and everything up to 1 ms late. Moving a
- * deadline later or switching it off only writes it: the node is found too early, and put back.
+ * A connection keeps up to four deadlines in microseconds; its node sits at the earliest of them or
+ * before, rounded up to the wheel's tick of 1 ms, so nothing fires early and everything up to 1 ms
+ * late. Moving a deadline later or switching it off only writes it: the node is found too early,
+ * and put back.
  */
 #include "tcp_int.h"
 #include "hot.h"
@@ -44,13 +45,14 @@ static bool give_up(struct tcp_conn *c, uint32_t limit)
 		return false;
 	bool opening = c->state == TCP_SYN_SENT;
 	stat_inc(c->core->stat, opening ? STAT_tcp_open_failed : STAT_tcp_timeout);
-	/* RFC 1122 4.2.3.5: R2 reached. A soft ICMP error names the reason better than "timed out". */
+	/* RFC 1122 4.2.3.5: R2 reached. A soft ICMP error names the reason better than "timed out".
+	 */
 	tcp_finish(c, c->flags & TF_UNREACH ? ERR_UNREACHABLE : ERR_TIMEOUT);
 	return true;
 }
 
-/* RFC 9293 3.8.6.1: one byte (or the FIN) beyond the window makes the peer say what its window is. Where the
- * window is open but so small that it was not worth a segment, what fits is sent. */
+/* RFC 9293 3.8.6.1: one byte (or the FIN) beyond the window makes the peer say what its window is.
+ * Where the window is open but so small that it was not worth a segment, what fits is sent. */
 static void probe_window(struct tcp_conn *c)
 {
 	uint32_t end = c->snd_una + c->txq.len;
@@ -116,7 +118,8 @@ static bool retx_fires(struct tcp_conn *c)
 	stat_inc(t->stat, STAT_tcp_rto);
 	tcp_enter_loss(c);
 	back_off(c);
-	trace_put(t->trace, t->now_us, TRACE_tcp_rto, pool_index(&t->conns, c) + 1, c->retries, c->rto_us);
+	trace_put(t->trace, t->now_us, TRACE_tcp_rto, pool_index(&t->conns, c) + 1, c->retries,
+		  c->rto_us);
 	tcp_arm_retx(c);
 	tcp_want_output(c);
 	return true;
@@ -139,13 +142,15 @@ static bool keep_fires(struct tcp_conn *c)
 		tcp_finish(c, ERR_TIMEOUT);
 		return false;
 	}
-	/* RFC 9293 3.8.4: an old sequence number makes the peer answer. Not while data is in flight. */
+	/* RFC 9293 3.8.4: an old sequence number makes the peer answer. Not while data is in
+	 * flight. */
 	if (c->snd_una == c->snd_max) {
 		c->keep_probes++;
 		tcp_xmit(c, c->snd_una - 1, 0, TH_ACK);
 		stat_inc(t->stat, STAT_tcp_keepalive);
 	}
-	uint64_t wait_us = t->conf.keepalive_us < TCP_KEEP_INTVL ? t->conf.keepalive_us : TCP_KEEP_INTVL;
+	uint64_t wait_us =
+		t->conf.keepalive_us < TCP_KEEP_INTVL ? t->conf.keepalive_us : TCP_KEEP_INTVL;
 	tcp_arm(c, TCP_T_KEEP, t->now_us + wait_us);
 	return true;
 }
@@ -204,7 +209,9 @@ void tcp_timers(struct tcp_core *t, uint64_t now_us)
 	if (now_us >= t->pool_checked_us + POOL_CHECK_US) {
 		uint32_t left = pkt_pool_free_n(t->pool), size = pkt_pool_size(t->pool);
 		t->pool_checked_us = now_us;
-		t->pool_low = left < size / 32 ? TCP_POOL_DIRE : left < size / 8 ? TCP_POOL_LOW : TCP_POOL_FINE;
+		t->pool_low = left < size / 32	? TCP_POOL_DIRE
+			      : left < size / 8 ? TCP_POOL_LOW
+						: TCP_POOL_FINE;
 	}
 	tcp_tw_expire(t);
 	while ((tm = wheel_next(&t->wheel, now_us / 1000)) != NULL)

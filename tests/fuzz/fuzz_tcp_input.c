@@ -1,7 +1,7 @@
 /*
- * fuzz_tcp_input.c: a sequence of segments, calls and waits at one stack. The input steers; sequence numbers are
- * offsets from those that the stack last used, so that real conversations are found. At the end everything must be
- * given back: wire_fini aborts otherwise.
+ * fuzz_tcp_input.c: a sequence of segments, calls and waits at one stack. The input steers;
+ * sequence numbers are offsets from those that the stack last used, so that real conversations are
+ * found. At the end everything must be given back: wire_fini aborts otherwise.
  */
 #include <string.h>
 #include "check.h"
@@ -70,7 +70,8 @@ static void listen_to(struct fuzz *f)
 				f->our[i] = s.sport;
 				if (s.flags & W_ACK)
 					f->snd[i] = s.ack;
-				f->rcv[i] = s.seq + s.len + !!(s.flags & W_SYN) + !!(s.flags & W_FIN);
+				f->rcv[i] =
+					s.seq + s.len + !!(s.flags & W_SYN) + !!(s.flags & W_FIN);
 			}
 }
 
@@ -78,7 +79,8 @@ static void segment(struct fuzz *f, struct in *in)
 {
 	uint8_t opt[40], bytes[300];
 	uint32_t mode = take(in, 1), k = mode & 3;
-	struct wire_seg s = {.sport = f->port[k], .dport = f->our[k], .flags = (uint8_t)take(in, 1)};
+	struct wire_seg s = {
+		.sport = f->port[k], .dport = f->our[k], .flags = (uint8_t)take(in, 1)};
 
 	s.seq = f->snd[k] + (uint32_t)(int16_t)take(in, 2);
 	s.ack = f->rcv[k] + (uint32_t)(int16_t)take(in, 2);
@@ -121,7 +123,8 @@ static void icmp(struct fuzz *f, struct in *in)
 	uint32_t k = take(in, 1) % CONNS;
 	uint8_t kind = (uint8_t)(take(in, 1) % 4);
 
-	wire_inject_icmp(&f->w, 0, f->our[k], f->port[k], f->rcv[k] - take(in, 2), kind, (uint16_t)take(in, 2));
+	wire_inject_icmp(&f->w, 0, f->our[k], f->port[k], f->rcv[k] - take(in, 2), kind,
+			 (uint16_t)take(in, 2));
 }
 
 static void call(struct fuzz *f, struct in *in, uint8_t op)
@@ -134,7 +137,8 @@ static void call(struct fuzz *f, struct in *in, uint8_t op)
 	if (op == 0) {
 		static const struct ip_addr any;
 		if (!c) {
-			f->c[k] = tcp_connect(f->w.end[0].tcp, &any, &f->w.end[1].net.addr4, f->port[k], 0, f->w.now_us, &err);
+			f->c[k] = tcp_connect(f->w.end[0].tcp, &any, &f->w.end[1].net.addr4,
+					      f->port[k], 0, f->w.now_us, &err);
 			listen_to(f);
 		}
 		return;

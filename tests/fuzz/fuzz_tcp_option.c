@@ -1,6 +1,6 @@
 /*
- * fuzz_tcp_option.c: any bytes as the options of a TCP header. First byte: is it a SYN. What was understood must
- * survive being written and read again.
+ * fuzz_tcp_option.c: any bytes as the options of a TCP header. First byte: is it a SYN. What was
+ * understood must survive being written and read again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,10 @@ static void check_same(const struct tcp_opts *a, const struct tcp_opts *b)
 	CHECK(a->has_mss == b->has_mss && (!a->has_mss || a->mss == b->mss));
 	CHECK(a->has_wscale == b->has_wscale && (!a->has_wscale || a->wscale == b->wscale));
 	CHECK(a->sack_ok == b->sack_ok);
-	CHECK(a->has_ts == b->has_ts && (!a->has_ts || (a->tsval == b->tsval && a->tsecr == b->tsecr)));
-	CHECK(a->n_sack == b->n_sack && memcmp(a->sack, b->sack, a->n_sack * sizeof(a->sack[0])) == 0);
+	CHECK(a->has_ts == b->has_ts &&
+	      (!a->has_ts || (a->tsval == b->tsval && a->tsecr == b->tsecr)));
+	CHECK(a->n_sack == b->n_sack &&
+	      memcmp(a->sack, b->sack, a->n_sack * sizeof(a->sack[0])) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /*
- * wire.c: see wire.h. The stand-in for net/ copies every packet into flat bytes, cuts what was handed over for
- * segmentation, puts in a real checksum and drops at the other end what fails it.
+ * wire.c: see wire.h. The stand-in for net/ copies every packet into flat bytes, cuts what was
+ * handed over for segmentation, puts in a real checksum and drops at the other end what fails it.
  */
 #include "wire.h"
 #include <stdlib.h>
@@ -145,14 +145,15 @@ static void send_frame(struct wire *w, struct wire_frame *f)
 
 /* ---- the stand-in for net/ ---- */
 
-enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8_t proto, unsigned l4_hdr_len,
-		    unsigned tso_mss, uint64_t now_us)
+enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8_t proto,
+		    unsigned l4_hdr_len, unsigned tso_mss, uint64_t now_us)
 {
 	struct wire *w = n->wire;
 	uint32_t len = pkt_total(l4), done = 0;
 	uint8_t *flat = malloc(len);
 
-	CHECK(flat != NULL && proto == 6 && l4_hdr_len >= 20 && l4_hdr_len <= 60 && l4_hdr_len <= len);
+	CHECK(flat != NULL && proto == 6 && l4_hdr_len >= 20 && l4_hdr_len <= 60 &&
+	      l4_hdr_len <= len);
 	CHECK(now_us <= w->now_us && !pkt_shared(l4));
 	for (struct pkt *p = l4; p; p = pkt_next(p)) {
 		memcpy(flat + done, pkt_data(p), pkt_len(p));
@@ -164,17 +165,20 @@ enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8
 	CHECK(!tso_mss || n->info.tso);
 	do {
 		uint32_t part = payload - off < step ? payload - off : step;
-		struct wire_frame *f = frame_new(w, 1 - n->end, &d->src, &d->dst, l4_hdr_len + part);
+		struct wire_frame *f =
+			frame_new(w, 1 - n->end, &d->src, &d->dst, l4_hdr_len + part);
 		memcpy(f->l4, flat, l4_hdr_len);
 		memcpy(f->l4 + l4_hdr_len, flat + l4_hdr_len + off, part);
-		uint32_t seq = ((uint32_t)flat[4] << 24 | (uint32_t)flat[5] << 16 | (uint32_t)flat[6] << 8 | flat[7]) + off;
+		uint32_t seq = ((uint32_t)flat[4] << 24 | (uint32_t)flat[5] << 16 |
+				(uint32_t)flat[6] << 8 | flat[7]) +
+			       off;
 		f->l4[4] = (uint8_t)(seq >> 24);
 		f->l4[5] = (uint8_t)(seq >> 16);
 		f->l4[6] = (uint8_t)(seq >> 8);
 		f->l4[7] = (uint8_t)seq;
 		off += part;
 		if (off < payload)
-			f->l4[13] &= (uint8_t)~(W_FIN | W_PSH);
+			f->l4[13] &= (uint8_t) ~(W_FIN | W_PSH);
 		send_frame(w, f);
 	} while (off < payload);
 	free(flat);
@@ -182,7 +186,8 @@ enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8
 	return ERR_OK;
 }
 
-enum err net_route(struct net_core *n, const struct ip_addr *src, const struct ip_addr *dst, struct net_dst *out)
+enum err net_route(struct net_core *n, const struct ip_addr *src, const struct ip_addr *dst,
+		   struct net_dst *out)
 {
 	*out = (struct net_dst){
 		.src = ip_is_any(src) ? (ip_is4(dst) ? n->addr4 : n->addr6) : *src,
@@ -239,7 +244,8 @@ void wire_init(struct wire *w, uint64_t seed, const struct tcp_conf *a, const st
 		e->pool = pkt_pool_create("wire", packets, PKT_ROOM);
 		rnd_seed(&e->rnd, seed * 2 + i + 1);
 		if (conf[i])
-			e->tcp = tcp_create(conf[i], &e->net, e->pool, &e->stat, &e->trace, &e->rnd, 0);
+			e->tcp = tcp_create(conf[i], &e->net, e->pool, &e->stat, &e->trace, &e->rnd,
+					    0);
 	}
 }
 
@@ -292,7 +298,8 @@ static bool to_seg(struct wire *w, const struct wire_frame *f, struct net_seg *s
 	struct pkt *p = f->len <= PKT_ROOM ? pkt_alloc(w->end[f->to].pool) : NULL;
 	if (!p)
 		return false;
-	*s = (struct net_seg){.pkt = p, .l4_len = f->len, .src = f->src, .dst = f->dst, .csum_ok = true};
+	*s = (struct net_seg){
+		.pkt = p, .l4_len = f->len, .src = f->src, .dst = f->dst, .csum_ok = true};
 	s->l4 = pkt_append(p, f->len);
 	memcpy(s->l4, f->l4, f->len);
 	if (f->id >= UINT64_MAX - UINT16_MAX) {
@@ -322,7 +329,8 @@ bool wire_step(struct wire *w, uint64_t until_us)
 	for (unsigned i = 0; i < 2; i++) {
 		struct net_seg segs[32];
 		unsigned n = 0;
-		LIST_EACH(pos, &w->flying) {
+		LIST_EACH(pos, &w->flying)
+		{
 			struct wire_frame *f = frame_of(pos);
 			if (f->at_us > w->now_us || n == ARRAY_LEN(segs))
 				break;
@@ -352,22 +360,33 @@ void wire_inject_bytes(struct wire *w, unsigned to, const uint8_t *l4, uint32_t 
 {
 	struct net_core *me = &w->end[to].net, *peer = &w->end[1 - to].net;
 	struct pkt *p = pkt_heap_exact(l4, len);
-	struct net_seg s = {.pkt = p, .l4 = pkt_data(p), .l4_len = len, .src = peer->addr4, .dst = me->addr4,
+	struct net_seg s = {.pkt = p,
+			    .l4 = pkt_data(p),
+			    .l4_len = len,
+			    .src = peer->addr4,
+			    .dst = me->addr4,
 			    .csum_ok = true};
 
 	tcp_input(w->end[to].tcp, &s, 1, w->now_us);
 	run_end(w, to);
 }
 
-void wire_inject_icmp(struct wire *w, unsigned to, uint16_t sport, uint16_t dport, uint32_t seq, uint8_t kind,
-		      uint16_t mtu)
+void wire_inject_icmp(struct wire *w, unsigned to, uint16_t sport, uint16_t dport, uint32_t seq,
+		      uint8_t kind, uint16_t mtu)
 {
-	uint8_t q[8] = {(uint8_t)(sport >> 8), (uint8_t)sport, (uint8_t)(dport >> 8), (uint8_t)dport,
-			(uint8_t)(seq >> 24), (uint8_t)(seq >> 16), (uint8_t)(seq >> 8), (uint8_t)seq};
+	uint8_t q[8] = {(uint8_t)(sport >> 8), (uint8_t)sport,	     (uint8_t)(dport >> 8),
+			(uint8_t)dport,	       (uint8_t)(seq >> 24), (uint8_t)(seq >> 16),
+			(uint8_t)(seq >> 8),   (uint8_t)seq};
 	struct pkt *p = pkt_heap_exact(q, 8);
-	struct net_seg s = {.pkt = p, .l4 = pkt_data(p), .l4_len = 8, .src = w->end[to].net.addr4,
-			    .dst = w->end[1 - to].net.addr4, .csum_ok = true, .kind = NET_SEG_ICMP_ERROR,
-			    .icmp = kind, .mtu = mtu};
+	struct net_seg s = {.pkt = p,
+			    .l4 = pkt_data(p),
+			    .l4_len = 8,
+			    .src = w->end[to].net.addr4,
+			    .dst = w->end[1 - to].net.addr4,
+			    .csum_ok = true,
+			    .kind = NET_SEG_ICMP_ERROR,
+			    .icmp = kind,
+			    .mtu = mtu};
 
 	tcp_input(w->end[to].tcp, &s, 1, w->now_us);
 	run_end(w, to);

@@ -1,8 +1,9 @@
 /*
- * wire.h: two TCP stacks, or one and a test that plays the other by hand, on a bad wire in virtual time.
+ * wire.h: two TCP stacks, or one and a test that plays the other by hand, on a bad wire in virtual
+ * time.
  *
- * Stands in for net/: net_output, net_route and the rest are defined in wire.c, so what links this does not
- * link net. One seed gives one run. Time jumps from event to event; nothing waits.
+ * Stands in for net/: net_output, net_route and the rest are defined in wire.c, so what links this
+ * does not link net. One seed gives one run. Time jumps from event to event; nothing waits.
  * wire_fini checks that no packet and no connection is left over.
  */
 #ifndef VEREDUS_WIRE_H
@@ -18,7 +19,7 @@ struct wire_link {
 	uint32_t late_us;     /* how much later a reordered frame comes, at most */
 	uint64_t bits_per_s;  /* 0 = no limit */
 	uint32_t queue_bytes; /* tail drop beyond, with a limited rate; 0 = no limit */
-	uint16_t mtu;         /* larger frames vanish and cause an ICMP too-big; 0 = no limit */
+	uint16_t mtu;	      /* larger frames vanish and cause an ICMP too-big; 0 = no limit */
 };
 
 /* One TCP segment on its way: everything from the TCP header on. */
@@ -93,10 +94,10 @@ void wire_inject(struct wire *w, unsigned to, const struct wire_seg *s);
 /* The same with bytes of any kind. */
 void wire_inject_bytes(struct wire *w, unsigned to, const uint8_t *l4, uint32_t len);
 /* An ICMP error quoting seq of the flow sport (ours) -> dport. kind, mtu as in net_seg. */
-void wire_inject_icmp(struct wire *w, unsigned to, uint16_t sport, uint16_t dport, uint32_t seq, uint8_t kind,
-		      uint16_t mtu);
-/* The oldest frame sent to an end that the test plays, parsed; false when there is none. The pointers in out stay
- * good until the next call. */
+void wire_inject_icmp(struct wire *w, unsigned to, uint16_t sport, uint16_t dport, uint32_t seq,
+		      uint8_t kind, uint16_t mtu);
+/* The oldest frame sent to an end that the test plays, parsed; false when there is none. The
+ * pointers in out stay good until the next call. */
 bool wire_take(struct wire *w, struct wire_seg *out);
 /* Drops all captured frames; returns how many there were. */
 unsigned wire_drain(struct wire *w);

@@ -1,6 +1,7 @@
 /*
- * tcp_host.c: a host on a real device whose TCP gives back what it gets: port 7. A connection to port 20 is closed at
- * once, and one is opened to the client's port 2000 that echoes too. Serves until SIGTERM, then prints its counters.
+ * tcp_host.c: a host on a real device whose TCP gives back what it gets: port 7. A connection to
+ * port 20 is closed at once, and one is opened to the client's port 2000 that echoes too. Serves
+ * until SIGTERM, then prints its counters.
  *
  * usage: tcp_host DEVICE ADDRESS/LEN ADDRESS/LEN [WORKERS]      IPv4 and IPv6; as root
  */
@@ -15,7 +16,7 @@
 #include "tcp.h"
 
 #define PACKETS 16384
-#define N_MAX   4
+#define N_MAX	4
 
 static volatile sig_atomic_t stop;
 static const struct ip_addr any;
@@ -98,11 +99,16 @@ int main(int argc, char **argv)
 {
 	struct ip_prefix addr[2];
 	struct conf_port cp = {.name = "wan", .n_addr = 2, .addr = addr};
-	struct conf c = {.n_port = 1, .port = &cp, .packets = PACKETS, .log_level = LOG_L_INFO, .huge_pages = true};
+	struct conf c = {.n_port = 1,
+			 .port = &cp,
+			 .packets = PACKETS,
+			 .log_level = LOG_L_INFO,
+			 .huge_pages = true};
 	struct tcp_conf tc = tcp_conf_default();
 	struct port *port;
 
-	if (argc < 4 || !ip_prefix_parse(span_str(argv[2]), &addr[0]) || !ip_prefix_parse(span_str(argv[3]), &addr[1])) {
+	if (argc < 4 || !ip_prefix_parse(span_str(argv[2]), &addr[0]) ||
+	    !ip_prefix_parse(span_str(argv[3]), &addr[1])) {
 		fprintf(stderr, "usage: %s DEVICE ADDRESS/LEN ADDRESS/LEN [WORKERS]\n", argv[0]);
 		return 2;
 	}
@@ -125,7 +131,8 @@ int main(int argc, char **argv)
 		w->pc = port_core_create(port, i, &w->stat);
 		w->net = net_create(&c, &w->pc, &port, 1, pool, &w->stat, &w->rnd, i == 0);
 		w->tcp = tcp_create(&tc, w->net, pool, &w->stat, &w->trace, &w->rnd, i);
-		CHECK(tcp_listen(w->tcp, &any, 7, 7) == ERR_OK && tcp_listen(w->tcp, &any, 20, 20) == ERR_OK);
+		CHECK(tcp_listen(w->tcp, &any, 7, 7) == ERR_OK &&
+		      tcp_listen(w->tcp, &any, 20, 20) == ERR_OK);
 	}
 	free_before = pkt_pool_free_n(pool);
 	for (unsigned i = 0; i < c.n_workers; i++)

@@ -1,6 +1,6 @@
 /*
- * test_over_net.c: two TCPs over two real net cores, frame by frame: what tcp hands to net is what net takes,
- * over IPv4 and IPv6, neighbours found by ARP and ND.
+ * test_over_net.c: two TCPs over two real net cores, frame by frame: what tcp hands to net is what
+ * net takes, over IPv4 and IPv6, neighbours found by ARP and ND.
  */
 #include <criterion/criterion.h>
 #include <string.h>
@@ -121,7 +121,10 @@ static void one(bool ip6, uint16_t mtu)
 	now_us = 1000000;
 	for (unsigned i = 0; i < 2; i++) {
 		struct host *h = &host[i];
-		struct port_info info = {.mac = {2, 0, 0, 0, 0, (uint8_t)(i + 1)}, .mtu = mtu, .n_queue = 1, .multi_segs = true};
+		struct port_info info = {.mac = {2, 0, 0, 0, 0, (uint8_t)(i + 1)},
+					 .mtu = mtu,
+					 .n_queue = 1,
+					 .multi_segs = true};
 		struct ip_prefix own[2] = {{addr4[i], 96 + 24}, {addr6[i], 64}};
 		struct conf_port port = {.name = "p", .n_addr = 2, .addr = own, .mtu = mtu};
 		h->peer = &host[1 - i];
@@ -135,14 +138,16 @@ static void one(bool ip6, uint16_t mtu)
 		for (unsigned k = 0; k < 2; k++)
 			turn(&host[k]);
 	cr_assert_eq(tcp_listen(host[1].tcp, &any, 25, 0), ERR_OK);
-	host[0].c = tcp_connect(host[0].tcp, &any, ip6 ? &addr6[1] : &addr4[1], 25, 0, now_us, &err);
+	host[0].c =
+		tcp_connect(host[0].tcp, &any, ip6 ? &addr6[1] : &addr4[1], 25, 0, now_us, &err);
 	cr_assert(host[0].c != NULL);
 	for (unsigned i = 0; i < 20000 && !(host[0].closed && host[1].closed); i++, now_us += 500)
 		for (unsigned k = 0; k < 2; k++)
 			turn(&host[k]);
 	for (unsigned k = 0; k < 2; k++) {
 		struct tcp_counts n;
-		cr_expect(host[k].closed && host[k].err == ERR_OK, "ip6 %d mtu %u end %u: %s", ip6, mtu, k, err_name(host[k].err));
+		cr_expect(host[k].closed && host[k].err == ERR_OK, "ip6 %d mtu %u end %u: %s", ip6,
+			  mtu, k, err_name(host[k].err));
 		cr_expect_eq(host[k].got, TOTAL);
 		cr_expect_eq(stat_get(&host[k].stat, STAT_tcp_retransmit), 0);
 		tcp_counts(host[k].tcp, &n);

@@ -1,6 +1,6 @@
 /*
- * test_segments.c: one stack, and the test plays the peer segment by segment: the rules of RFC 9293 3.10.7, 5961,
- * 7323, 6191, 5927 that two well-behaved stacks never show.
+ * test_segments.c: one stack, and the test plays the peer segment by segment: the rules of RFC
+ * 9293 3.10.7, 5961, 7323, 6191, 5927 that two well-behaved stacks never show.
  */
 #include <criterion/criterion.h>
 #include <string.h>
@@ -15,7 +15,7 @@ struct hand {
 	struct tcp_conn *c;
 	uint32_t events;   /* all that came */
 	uint32_t snd, rcv; /* next sequence number of the peer; of the stack */
-	bool keep;         /* do not release when closed */
+	bool keep;	   /* do not release when closed */
 	bool closed;
 	enum err err;
 };
@@ -71,10 +71,18 @@ static struct tcp_counts counts(struct hand *h)
 	return n;
 }
 
-static void put(struct hand *h, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len)
+static void put(struct hand *h, uint8_t flags, uint32_t seq, uint32_t ack, const void *data,
+		uint32_t len)
 {
-	wire_inject(&h->w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = seq, .ack = ack,
-						 .flags = flags, .wnd = 60000, .data = data, .len = len});
+	wire_inject(&h->w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = seq,
+				       .ack = ack,
+				       .flags = flags,
+				       .wnd = 60000,
+				       .data = data,
+				       .len = len});
 }
 
 /* Runs for us microseconds. */
@@ -87,8 +95,14 @@ static void handshake(struct hand *h, const uint8_t *opt, uint32_t opt_len)
 {
 	struct wire_seg s;
 
-	wire_inject(&h->w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h->snd, .flags = W_SYN,
-						 .wnd = 60000, .opt = opt, .opt_len = opt_len});
+	wire_inject(&h->w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = h->snd,
+				       .flags = W_SYN,
+				       .wnd = 60000,
+				       .opt = opt,
+				       .opt_len = opt_len});
 	cr_assert(wire_take(&h->w, &s));
 	cr_assert_eq(s.flags, W_SYN | W_ACK);
 	cr_assert_eq(s.ack, h->snd + 1);
@@ -140,25 +154,41 @@ static void expect_one(struct hand *h, uint8_t flags, uint32_t seq, uint32_t ack
 
 Test(segments, syn_options_as_linux_orders_them)
 {
-	static const uint8_t full[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 99, 0, 0, 0, 0, 1, 3, 3, 7};
+	static const uint8_t full[] = {2, 4,  5, 0xb4, 4, 2, 8, 10, 0, 0,
+				       0, 99, 0, 0,    0, 0, 1, 3,  3, 7};
 	static const uint8_t no_ts[] = {2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 7};
 	struct hand h;
 	struct wire_seg s;
 
 	begin(&h, NULL);
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = OUR_PORT, .seq = 5, .flags = W_SYN, .wnd = 100,
-						.opt = full, .opt_len = sizeof(full)});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = 1,
+				       .dport = OUR_PORT,
+				       .seq = 5,
+				       .flags = W_SYN,
+				       .wnd = 100,
+				       .opt = full,
+				       .opt_len = sizeof(full)});
 	cr_assert(wire_take(&h.w, &s));
 	cr_expect_eq(s.opt_len, 20);
 	cr_expect_eq(memcmp(s.opt, ((const uint8_t[]){2, 4, 5, 0xb4, 4, 2, 8, 10}), 8), 0);
 	cr_expect_eq(memcmp(s.opt + 12, ((const uint8_t[]){0, 0, 0, 99, 1, 3, 3, 8}), 8), 0);
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 2, .dport = OUR_PORT, .seq = 5, .flags = W_SYN, .wnd = 100,
-						.opt = no_ts, .opt_len = sizeof(no_ts)});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = 2,
+				       .dport = OUR_PORT,
+				       .seq = 5,
+				       .flags = W_SYN,
+				       .wnd = 100,
+				       .opt = no_ts,
+				       .opt_len = sizeof(no_ts)});
 	cr_assert(wire_take(&h.w, &s));
 	cr_expect_eq(s.opt_len, 12);
-	cr_expect_eq(memcmp(s.opt, ((const uint8_t[]){2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 8}), 12), 0);
+	cr_expect_eq(memcmp(s.opt, ((const uint8_t[]){2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 8}), 12),
+		     0);
 	/* A peer that offers nothing gets nothing but the MSS. */
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 3, .dport = OUR_PORT, .seq = 5, .flags = W_SYN, .wnd = 100});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){
+			    .sport = 3, .dport = OUR_PORT, .seq = 5, .flags = W_SYN, .wnd = 100});
 	cr_assert(wire_take(&h.w, &s));
 	cr_expect_eq(s.opt_len, 4);
 	end(&h);
@@ -169,17 +199,32 @@ Test(segments, closed_port)
 	struct hand h;
 
 	begin(&h, NULL);
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .flags = W_SYN});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .flags = W_SYN});
 	expect_one(&h, W_RST | W_ACK, 0, 501, "SYN");
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .ack = 7, .flags = W_ACK});
+	wire_inject(
+		&h.w, 0,
+		&(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .ack = 7, .flags = W_ACK});
 	expect_one(&h, W_RST, 7, 0, "ACK");
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .flags = W_FIN, .data = "ab", .len = 2});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = 1,
+				       .dport = 99,
+				       .seq = 500,
+				       .flags = W_FIN,
+				       .data = "ab",
+				       .len = 2});
 	expect_one(&h, W_RST | W_ACK, 0, 503, "FIN with data");
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .ack = 7, .flags = W_RST | W_ACK});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){
+			    .sport = 1, .dport = 99, .seq = 500, .ack = 7, .flags = W_RST | W_ACK});
 	cr_expect_eq(wire_drain(&h.w), 0, "RST is not answered");
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = OUR_PORT, .seq = 500, .ack = 7, .flags = W_ACK});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){
+			    .sport = 1, .dport = OUR_PORT, .seq = 500, .ack = 7, .flags = W_ACK});
 	expect_one(&h, W_RST, 7, 0, "ACK to a listener");
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = OUR_PORT, .seq = 500, .flags = W_SYN | W_FIN});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){
+			    .sport = 1, .dport = OUR_PORT, .seq = 500, .flags = W_SYN | W_FIN});
 	cr_expect_eq(wire_drain(&h.w), 0, "SYN with FIN is dropped");
 	end(&h);
 }
@@ -235,8 +280,12 @@ Test(segments, syn_flood_is_bounded)
 	c.syn_backlog = 64;
 	begin(&h, &c);
 	for (unsigned i = 0; i < 1000; i++)
-		wire_inject(&h.w, 0, &(struct wire_seg){.sport = (uint16_t)(2000 + i), .dport = OUR_PORT, .seq = i, .flags = W_SYN,
-							.wnd = 100});
+		wire_inject(&h.w, 0,
+			    &(struct wire_seg){.sport = (uint16_t)(2000 + i),
+					       .dport = OUR_PORT,
+					       .seq = i,
+					       .flags = W_SYN,
+					       .wnd = 100});
 	cr_expect_eq(counts(&h).half_open, 64);
 	cr_expect_eq(count(&h, STAT_tcp_syn_drop), 936);
 	/* Old ones give way. */
@@ -258,11 +307,13 @@ Test(segments, active_open_refused_and_lost)
 	begin(&h, &c);
 	for (unsigned i = 0; i < 4; i++) {
 		h.closed = false;
-		h.c = tcp_connect(h.w.end[0].tcp, &any, &h.w.end[1].net.addr4, 2525, 0, h.w.now_us, &err);
+		h.c = tcp_connect(h.w.end[0].tcp, &any, &h.w.end[1].net.addr4, 2525, 0, h.w.now_us,
+				  &err);
 		cr_assert(h.c != NULL);
 		cr_assert(wire_take(&h.w, &s));
 		cr_expect_eq(s.flags, W_SYN);
-		struct wire_seg rst = {.sport = 2525, .dport = s.sport, .ack = s.seq + 1, .flags = W_RST | W_ACK};
+		struct wire_seg rst = {
+			.sport = 2525, .dport = s.sport, .ack = s.seq + 1, .flags = W_RST | W_ACK};
 		if (i == 0) {
 			rst.ack = s.seq + 77; /* a blind guess */
 			wire_inject(&h.w, 0, &rst);
@@ -302,7 +353,8 @@ Test(segments, ports_come_home)
 	begin(&h, NULL);
 	h.w.end[0].net.owners = true; /* worker 0 owns ports that are multiples of 4 */
 	for (unsigned i = 0; i < 50; i++) {
-		struct tcp_conn *c = tcp_connect(h.w.end[0].tcp, &any, &h.w.end[1].net.addr4, 25, 0, h.w.now_us, &err);
+		struct tcp_conn *c = tcp_connect(h.w.end[0].tcp, &any, &h.w.end[1].net.addr4, 25, 0,
+						 h.w.now_us, &err);
 		cr_assert(c && wire_take(&h.w, &s));
 		cr_expect_eq(s.sport % 4, 0);
 		cr_expect_geq(s.sport, 16384);
@@ -362,17 +414,35 @@ Test(segments, data_without_ack_or_with_bad_ack_is_dropped)
 	end(&h);
 }
 
-static uint32_t ts_seg(struct hand *h, uint8_t flags, uint32_t seq, uint32_t tsval, const void *data, uint32_t len)
+static uint32_t ts_seg(struct hand *h, uint8_t flags, uint32_t seq, uint32_t tsval,
+		       const void *data, uint32_t len)
 {
-	uint8_t opt[12] = {1, 1, 8, 10, (uint8_t)(tsval >> 24), (uint8_t)(tsval >> 16), (uint8_t)(tsval >> 8), (uint8_t)tsval};
+	uint8_t opt[12] = {1,
+			   1,
+			   8,
+			   10,
+			   (uint8_t)(tsval >> 24),
+			   (uint8_t)(tsval >> 16),
+			   (uint8_t)(tsval >> 8),
+			   (uint8_t)tsval};
 
-	wire_inject(&h->w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = seq, .ack = h->rcv, .flags = flags,
-						 .wnd = 60000, .data = data, .len = len, .opt = opt, .opt_len = 12});
+	wire_inject(&h->w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = seq,
+				       .ack = h->rcv,
+				       .flags = flags,
+				       .wnd = 60000,
+				       .data = data,
+				       .len = len,
+				       .opt = opt,
+				       .opt_len = 12});
 	struct wire_seg s;
 	uint32_t echo = 0;
 	while (wire_take(&h->w, &s))
 		if (s.opt_len >= 12)
-			echo = (uint32_t)s.opt[8] << 24 | (uint32_t)s.opt[9] << 16 | (uint32_t)s.opt[10] << 8 | s.opt[11];
+			echo = (uint32_t)s.opt[8] << 24 | (uint32_t)s.opt[9] << 16 |
+			       (uint32_t)s.opt[10] << 8 | s.opt[11];
 	return echo;
 }
 
@@ -383,8 +453,14 @@ Test(segments, paws)
 	struct wire_seg s;
 
 	begin(&h, NULL);
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd, .flags = W_SYN,
-						.wnd = 60000, .opt = syn, .opt_len = sizeof(syn)});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = h.snd,
+				       .flags = W_SYN,
+				       .wnd = 60000,
+				       .opt = syn,
+				       .opt_len = sizeof(syn)});
 	cr_assert(wire_take(&h.w, &s));
 	h.rcv = s.seq + 1;
 	h.snd++;
@@ -392,7 +468,8 @@ Test(segments, paws)
 	cr_assert(h.c != NULL);
 	cr_expect_eq(ts_seg(&h, W_ACK, h.snd, 0x1005, "aaaa", 4), 0x1005);
 	/* older than TS.Recent */
-	cr_expect_eq(ts_seg(&h, W_ACK, h.snd + 4, 0x1004, "bbbb", 4), 0x1005, "answered with an ACK");
+	cr_expect_eq(ts_seg(&h, W_ACK, h.snd + 4, 0x1004, "bbbb", 4), 0x1005,
+		     "answered with an ACK");
 	cr_expect_eq(tcp_readable(h.c), 4);
 	cr_expect_eq(count(&h, STAT_tcp_paws), 1);
 	/* no timestamp at all */
@@ -421,12 +498,14 @@ Test(segments, one_byte_flood_pins_few_packets)
 		put(&h, W_ACK, h.snd + i, h.rcv, b + i, 1);
 	wire_drain(&h.w);
 	cr_expect_eq(tcp_readable(h.c), sizeof(b));
-	cr_expect_leq(pkt_heap_outstanding(), sizeof(b) / PKT_ROOM + 4, "%u packets", pkt_heap_outstanding());
+	cr_expect_leq(pkt_heap_outstanding(), sizeof(b) / PKT_ROOM + 4, "%u packets",
+		      pkt_heap_outstanding());
 	h.snd += sizeof(b);
 	/* every second byte: nothing is in order */
 	for (unsigned i = 0; i < 4000; i++)
 		put(&h, W_ACK, h.snd + 1 + i * 2, h.rcv, b + i, 1);
-	cr_expect_leq(pkt_heap_outstanding(), sizeof(b) / PKT_ROOM + 6, "%u packets", pkt_heap_outstanding());
+	cr_expect_leq(pkt_heap_outstanding(), sizeof(b) / PKT_ROOM + 6, "%u packets",
+		      pkt_heap_outstanding());
 	cr_expect_eq(count(&h, STAT_tcp_ooo_drop), 4000 - c.ooo_max);
 	wire_drain(&h.w);
 	struct slice v;
@@ -490,7 +569,12 @@ Test(segments, zero_window_probes)
 	struct wire_seg s;
 
 	open_plain(&h, NULL);
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd, .ack = h.rcv, .flags = W_ACK});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = h.snd,
+				       .ack = h.rcv,
+				       .flags = W_ACK});
 	send_bytes(&h, 3000);
 	cr_expect_eq(wire_drain(&h.w), 0);
 	/* longer and longer, for ever as long as they are answered */
@@ -501,28 +585,39 @@ Test(segments, zero_window_probes)
 			probes++;
 			cr_expect_eq(s.len, 1);
 			cr_expect_eq(s.seq, h.rcv);
-			wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd, .ack = h.rcv,
-								.flags = W_ACK});
+			wire_inject(&h.w, 0,
+				    &(struct wire_seg){.sport = PEER_PORT,
+						       .dport = OUR_PORT,
+						       .seq = h.snd,
+						       .ack = h.rcv,
+						       .flags = W_ACK});
 		}
 	}
 	cr_expect(!h.closed && probes > 30, "%u probes", probes);
 	put(&h, W_ACK, h.snd, h.rcv, NULL, 0); /* 60000 */
 	cr_assert(wire_take(&h.w, &s));
-	cr_expect(s.seq == h.rcv && s.len == 1460, "the window opened: a whole segment, not +%u, %u", s.seq - h.rcv, s.len);
+	cr_expect(s.seq == h.rcv && s.len == 1460,
+		  "the window opened: a whole segment, not +%u, %u", s.seq - h.rcv, s.len);
 	wire_drain(&h.w);
 	put(&h, W_ACK, h.snd, h.rcv + 3000, NULL, 0);
 	cr_expect_eq(tcp_unacked(h.c), 0);
 	end(&h);
 }
 
-/* A peer that answers every probe and never opens its window: not for ever, once the user has closed. */
+/* A peer that answers every probe and never opens its window: not for ever, once the user has
+ * closed. */
 Test(segments, zero_window_holder)
 {
 	struct hand h;
 	struct wire_seg s;
 
 	open_plain(&h, NULL);
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd, .ack = h.rcv, .flags = W_ACK});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = h.snd,
+				       .ack = h.rcv,
+				       .flags = W_ACK});
 	send_bytes(&h, 3000);
 	tcp_release(h.c);
 	h.c = NULL;
@@ -532,8 +627,12 @@ Test(segments, zero_window_holder)
 		while (wire_take(&h.w, &s)) {
 			reset = reset || (s.flags & W_RST);
 			if (!reset)
-				wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd,
-									.ack = h.rcv, .flags = W_ACK});
+				wire_inject(&h.w, 0,
+					    &(struct wire_seg){.sport = PEER_PORT,
+							       .dport = OUR_PORT,
+							       .seq = h.snd,
+							       .ack = h.rcv,
+							       .flags = W_ACK});
 		}
 	}
 	cr_expect(reset);
@@ -547,11 +646,16 @@ Test(segments, resets_are_limited)
 
 	begin(&h, NULL);
 	for (unsigned i = 0; i < 1000; i++)
-		wire_inject(&h.w, 0, &(struct wire_seg){.sport = (uint16_t)(i + 1), .dport = 99, .seq = 500, .flags = W_SYN});
+		wire_inject(&h.w, 0,
+			    &(struct wire_seg){.sport = (uint16_t)(i + 1),
+					       .dport = 99,
+					       .seq = 500,
+					       .flags = W_SYN});
 	cr_expect_eq(wire_drain(&h.w), 200);
 	cr_expect_eq(count(&h, STAT_tcp_reset_limited), 800);
 	h.w.now_us += 200000;
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .flags = W_SYN});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = 1, .dport = 99, .seq = 500, .flags = W_SYN});
 	cr_expect_eq(wire_drain(&h.w), 1);
 	end(&h);
 }
@@ -642,7 +746,8 @@ Test(segments, timeouts_back_off)
 	}
 	cr_expect_eq(n, 5);
 	for (unsigned i = 1; i < n; i++)
-		cr_expect(gap[i] > gap[i - 1] * 19 / 10 && gap[i] < gap[i - 1] * 21 / 10, "%lu after %lu", gap[i], gap[i - 1]);
+		cr_expect(gap[i] > gap[i - 1] * 19 / 10 && gap[i] < gap[i - 1] * 21 / 10,
+			  "%lu after %lu", gap[i], gap[i - 1]);
 	cr_expect_eq(h.err, ERR_TIMEOUT);
 	end(&h);
 }
@@ -680,14 +785,22 @@ Test(segments, sack_sends_holes_only)
 	handshake(&h, syn, sizeof(syn));
 	send_bytes(&h, 14600);
 	cr_expect_eq(wire_drain(&h.w), 10);
-	uint32_t a = h.rcv + 1460, b = h.rcv + 1460 * 3, d = h.rcv + 1460 * 4, e = h.rcv + 1460 * 10;
+	uint32_t a = h.rcv + 1460, b = h.rcv + 1460 * 3, d = h.rcv + 1460 * 4,
+		 e = h.rcv + 1460 * 10;
 	uint8_t opt[20] = {1, 1, 5, 18};
 	uint32_t v[4] = {a, b, d, e};
 	for (unsigned i = 0; i < 4; i++)
 		for (unsigned k = 0; k < 4; k++)
 			opt[4 + i * 4 + k] = (uint8_t)(v[i] >> (24 - 8 * k));
-	wire_inject(&h.w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h.snd, .ack = h.rcv, .flags = W_ACK,
-						.wnd = 60000, .opt = opt, .opt_len = 20});
+	wire_inject(&h.w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = h.snd,
+				       .ack = h.rcv,
+				       .flags = W_ACK,
+				       .wnd = 60000,
+				       .opt = opt,
+				       .opt_len = 20});
 	cr_assert(wire_take(&h.w, &s));
 	cr_expect_eq(s.seq, h.rcv);
 	cr_expect_eq(s.len, 1460);
@@ -719,8 +832,10 @@ Test(segments, sack_blocks_newest_first)
 		memcpy(last, s.opt, len);
 	}
 	cr_assert_eq(len, 20);
-	uint32_t start = (uint32_t)last[4] << 24 | (uint32_t)last[5] << 16 | (uint32_t)last[6] << 8 | last[7];
-	uint32_t stop = (uint32_t)last[8] << 24 | (uint32_t)last[9] << 16 | (uint32_t)last[10] << 8 | last[11];
+	uint32_t start = (uint32_t)last[4] << 24 | (uint32_t)last[5] << 16 |
+			 (uint32_t)last[6] << 8 | last[7];
+	uint32_t stop = (uint32_t)last[8] << 24 | (uint32_t)last[9] << 16 |
+			(uint32_t)last[10] << 8 | last[11];
 	cr_expect(start == h.snd + 1000 && stop == h.snd + 1600);
 	end(&h);
 }
@@ -735,8 +850,15 @@ static void ack_with_block(struct hand *h, uint32_t ack, uint32_t start, uint32_
 		opt[4 + k] = (uint8_t)(start >> (24 - 8 * k));
 		opt[8 + k] = (uint8_t)(stop >> (24 - 8 * k));
 	}
-	wire_inject(&h->w, 0, &(struct wire_seg){.sport = PEER_PORT, .dport = OUR_PORT, .seq = h->snd, .ack = ack, .flags = W_ACK,
-						 .wnd = 60000, .opt = opt, .opt_len = 12});
+	wire_inject(&h->w, 0,
+		    &(struct wire_seg){.sport = PEER_PORT,
+				       .dport = OUR_PORT,
+				       .seq = h->snd,
+				       .ack = ack,
+				       .flags = W_ACK,
+				       .wnd = 60000,
+				       .opt = opt,
+				       .opt_len = 12});
 }
 
 /* RFC 8985 section 7: the last segments are lost; a probe shows it long before the timeout. */
@@ -771,7 +893,8 @@ Test(segments, tail_loss_probe)
 	put(&h, W_ACK, h.snd, h.rcv + 1460 * 4, NULL, 0);
 	tcp_info(h.c, &info);
 	cr_expect(!info.in_recovery && info.unacked == 0);
-	/* A probe that was not needed: the peer says so by D-SACK, and nothing is held to be lost. */
+	/* A probe that was not needed: the peer says so by D-SACK, and nothing is held to be lost.
+	 */
 	h.rcv += 1460 * 4;
 	wire_drain(&h.w);
 	wait_us(&h, 1000);
@@ -804,8 +927,10 @@ Test(segments, dsack)
 	put(&h, W_ACK, h.snd, h.rcv, data, 300);
 	cr_assert(wire_take(&h.w, &s));
 	cr_assert_eq(s.opt_len, 12);
-	uint32_t start = (uint32_t)s.opt[4] << 24 | (uint32_t)s.opt[5] << 16 | (uint32_t)s.opt[6] << 8 | s.opt[7];
-	uint32_t stop = (uint32_t)s.opt[8] << 24 | (uint32_t)s.opt[9] << 16 | (uint32_t)s.opt[10] << 8 | s.opt[11];
+	uint32_t start = (uint32_t)s.opt[4] << 24 | (uint32_t)s.opt[5] << 16 |
+			 (uint32_t)s.opt[6] << 8 | s.opt[7];
+	uint32_t stop = (uint32_t)s.opt[8] << 24 | (uint32_t)s.opt[9] << 16 |
+			(uint32_t)s.opt[10] << 8 | s.opt[11];
 	cr_expect(start == h.snd && stop == h.snd + 300);
 	put(&h, W_ACK, h.snd + 300, h.rcv, data, 300);
 	cr_assert(wire_take(&h.w, &s));
@@ -913,9 +1038,11 @@ Test(segments, simultaneous_open)
 	enum err err;
 
 	begin(&h, NULL);
-	h.c = tcp_connect(h.w.end[0].tcp, &any, &h.w.end[1].net.addr4, PEER_PORT, 0, h.w.now_us, &err);
+	h.c = tcp_connect(h.w.end[0].tcp, &any, &h.w.end[1].net.addr4, PEER_PORT, 0, h.w.now_us,
+			  &err);
 	cr_assert(h.c && wire_take(&h.w, &s));
-	struct wire_seg syn = {.sport = PEER_PORT, .dport = s.sport, .seq = PEER_ISN, .flags = W_SYN, .wnd = 1000};
+	struct wire_seg syn = {
+		.sport = PEER_PORT, .dport = s.sport, .seq = PEER_ISN, .flags = W_SYN, .wnd = 1000};
 	uint32_t isn = s.seq;
 	wire_inject(&h.w, 0, &syn);
 	expect_one(&h, W_SYN | W_ACK, isn, PEER_ISN + 1, "SYN-ACK");
@@ -987,7 +1114,11 @@ Test(segments, time_wait_ends_and_is_bounded)
 	wait_us(&h, 2000000);
 	cr_expect_eq(counts(&h).time_wait, 0);
 	for (unsigned i = 0; i < 5; i++) {
-		struct wire_seg s, syn = {.sport = (uint16_t)(100 + i), .dport = OUR_PORT, .seq = 1, .flags = W_SYN, .wnd = 1000};
+		struct wire_seg s, syn = {.sport = (uint16_t)(100 + i),
+					  .dport = OUR_PORT,
+					  .seq = 1,
+					  .flags = W_SYN,
+					  .wnd = 1000};
 		wire_inject(&h.w, 0, &syn);
 		cr_assert(wire_take(&h.w, &s));
 		syn.flags = W_ACK;
@@ -1018,7 +1149,8 @@ Test(segments, close_then_data)
 	tcp_flush(h.w.end[0].tcp, h.w.now_us);
 	cr_expect_eq(tcp_state(h.c), TCP_FIN_WAIT_1);
 	wire_drain(&h.w);
-	put(&h, W_ACK, h.snd, h.rcv, "late", 4); /* our reply is still on its way: it is not to be destroyed */
+	put(&h, W_ACK, h.snd, h.rcv, "late",
+	    4); /* our reply is still on its way: it is not to be destroyed */
 	expect_one(&h, W_ACK, h.rcv + 101, h.snd + 4, "thrown away, acknowledged");
 	put(&h, W_ACK, h.snd + 4, h.rcv + 101, NULL, 0);
 	cr_expect(h.closed && h.err == ERR_OK);

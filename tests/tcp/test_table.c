@@ -1,4 +1,5 @@
-/* test_table.c: the flow table against a plain list, the queue of slices against plain bytes, options there and back. */
+/* test_table.c: the flow table against a plain list, the queue of slices against plain bytes,
+ * options there and back. */
 #include <criterion/criterion.h>
 #include <string.h>
 #include "tcp_int.h"
@@ -32,7 +33,8 @@ Test(table, flows_against_a_list)
 				flow_del(&t, hash[i], i);
 			} else {
 				/* narrow: all fall into few buckets, so that they overflow far */
-				hash[i] = (uint32_t)rnd_u64(&x) & (narrow ? 0xffff0007 : UINT32_MAX);
+				hash[i] =
+					(uint32_t)rnd_u64(&x) & (narrow ? 0xffff0007 : UINT32_MAX);
 				flow_put(&t, hash[i], i);
 			}
 			in[i] = !in[i];
@@ -72,7 +74,8 @@ Test(table, queue_of_slices)
 				/* two halves of one packet become one slice again */
 				struct slice a = slice_of(s.pkt, s.data, len / 2);
 				struct slice b = slice_of(s.pkt, s.data + len / 2, len - len / 2);
-				cr_assert(tcpq_push(&q, &chunks, a, false) && tcpq_push(&q, &chunks, b, push));
+				cr_assert(tcpq_push(&q, &chunks, a, false) &&
+					  tcpq_push(&q, &chunks, b, push));
 				slice_drop(&s);
 			} else {
 				cr_assert(tcpq_push(&q, &chunks, s, push));
@@ -124,8 +127,18 @@ static const struct option_row option_rows[] = {
 	{"scale", {1, 3, 3, 7}, 4, true, true, {.has_wscale = true, .wscale = 7}},
 	{"scale above 14 is 14", {1, 3, 3, 200}, 4, true, true, {.has_wscale = true, .wscale = 14}},
 	{"sack ok", {4, 2}, 2, true, true, {.sack_ok = true}},
-	{"timestamps, odd place", {8, 10, 0, 0, 0, 5, 0, 0, 0, 6, 1, 1}, 12, false, true, {.has_ts = true, .tsval = 5, .tsecr = 6}},
-	{"timestamps, usual place", {1, 1, 8, 10, 0, 0, 0, 5, 0, 0, 0, 6}, 12, false, true, {.has_ts = true, .tsval = 5, .tsecr = 6}},
+	{"timestamps, odd place",
+	 {8, 10, 0, 0, 0, 5, 0, 0, 0, 6, 1, 1},
+	 12,
+	 false,
+	 true,
+	 {.has_ts = true, .tsval = 5, .tsecr = 6}},
+	{"timestamps, usual place",
+	 {1, 1, 8, 10, 0, 0, 0, 5, 0, 0, 0, 6},
+	 12,
+	 false,
+	 true,
+	 {.has_ts = true, .tsval = 5, .tsecr = 6}},
 	{"timestamps cut", {8, 10, 0, 0, 0, 5}, 6, false, false, {0}},
 	{"sack of 7 bytes", {5, 9, 0, 0, 0, 1, 0, 0, 0}, 9, false, false, {0}},
 	{"length 0", {99, 0, 1, 1}, 4, false, false, {0}},
@@ -133,7 +146,12 @@ static const struct option_row option_rows[] = {
 	{"length beyond the end", {99, 5, 1, 1}, 4, false, false, {0}},
 	{"kind without length", {1, 1, 1, 99}, 4, false, false, {0}},
 	{"unknown is passed over", {99, 4, 2, 2, 4, 2}, 6, true, true, {.sack_ok = true}},
-	{"sack", {1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2}, 12, false, true, {.n_sack = 1, .sack = {{1, 2}}}},
+	{"sack",
+	 {1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2},
+	 12,
+	 false,
+	 true,
+	 {.n_sack = 1, .sack = {{1, 2}}}},
 };
 
 Test(table, options)
@@ -146,11 +164,16 @@ Test(table, options)
 		if (!ok || !r->ok)
 			continue;
 		cr_expect(got.has_mss == r->want.has_mss && got.mss == r->want.mss, "%s", r->name);
-		cr_expect(got.has_wscale == r->want.has_wscale && got.wscale == r->want.wscale, "%s", r->name);
-		cr_expect(got.has_ts == r->want.has_ts && got.tsval == r->want.tsval && got.tsecr == r->want.tsecr, "%s", r->name);
-		cr_expect(got.sack_ok == r->want.sack_ok && got.n_sack == r->want.n_sack, "%s", r->name);
+		cr_expect(got.has_wscale == r->want.has_wscale && got.wscale == r->want.wscale,
+			  "%s", r->name);
+		cr_expect(got.has_ts == r->want.has_ts && got.tsval == r->want.tsval &&
+				  got.tsecr == r->want.tsecr,
+			  "%s", r->name);
+		cr_expect(got.sack_ok == r->want.sack_ok && got.n_sack == r->want.n_sack, "%s",
+			  r->name);
 		for (unsigned k = 0; k < got.n_sack; k++)
-			cr_expect_eq(memcmp(&got.sack[k], &r->want.sack[k], sizeof(got.sack[k])), 0, "%s", r->name);
+			cr_expect_eq(memcmp(&got.sack[k], &r->want.sack[k], sizeof(got.sack[k])), 0,
+				     "%s", r->name);
 	}
 }
 

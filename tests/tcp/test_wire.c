@@ -1,6 +1,7 @@
 /*
- * test_wire.c: two stacks on a lossy wire: every byte arrives once and in order, or the connection says why not,
- * and nothing is left over. One seed is one run: WIRE_SEED=n repeats one, WIRE_SEEDS=n says how many.
+ * test_wire.c: two stacks on a lossy wire: every byte arrives once and in order, or the connection
+ * says why not, and nothing is left over. One seed is one run: WIRE_SEED=n repeats one,
+ * WIRE_SEEDS=n says how many.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -20,8 +21,8 @@ struct run {
 	struct wire w;
 	struct side side[2];
 	uint32_t chunk_max;
-	bool slow_reader;  /* takes a little at a time */
-	bool close_early;  /* tcp_close instead of tcp_shutdown */
+	bool slow_reader; /* takes a little at a time */
+	bool close_early; /* tcp_close instead of tcp_shutdown */
 	bool bad;
 };
 
@@ -134,7 +135,8 @@ static void start(struct run *r, uint64_t seed, const struct tcp_conf *a, const 
 		r->side[i].peer_seed = seed * 2 + 1 - i;
 	}
 	cr_assert_eq(tcp_listen(r->w.end[1].tcp, &any, 25, 7), ERR_OK);
-	r->side[0].c = tcp_connect(r->w.end[0].tcp, &any, ip6 ? &r->w.end[1].net.addr6 : &r->w.end[1].net.addr4, 25, 9,
+	r->side[0].c = tcp_connect(r->w.end[0].tcp, &any,
+				   ip6 ? &r->w.end[1].net.addr6 : &r->w.end[1].net.addr4, 25, 9,
 				   r->w.now_us, &err);
 	cr_assert(r->side[0].c != NULL);
 }
@@ -145,9 +147,10 @@ static void finish(struct run *r, const char *name, uint64_t seed)
 		struct side *s = &r->side[i];
 		struct side *p = peer_of(r, s);
 		cr_expect(s->closed, "%s seed %lu: end %u is not closed", name, seed, i);
-		cr_expect_eq(s->err, ERR_OK, "%s seed %lu: end %u: %s", name, seed, i, err_name(s->err));
-		cr_expect_eq(s->got, p->to_send, "%s seed %lu: end %u got %lu of %lu", name, seed, i, s->got,
-			     p->to_send);
+		cr_expect_eq(s->err, ERR_OK, "%s seed %lu: end %u: %s", name, seed, i,
+			     err_name(s->err));
+		cr_expect_eq(s->got, p->to_send, "%s seed %lu: end %u got %lu of %lu", name, seed,
+			     i, s->got, p->to_send);
 		if (s->c)
 			tcp_release(s->c);
 		s->c = NULL;
@@ -158,10 +161,12 @@ static void finish(struct run *r, const char *name, uint64_t seed)
 		struct tcp_counts n;
 		tcp_counts(r->w.end[i].tcp, &n);
 		cr_expect(n.conns == 0 && n.half_open == 0 && n.time_wait == 0,
-			  "%s seed %lu: end %u keeps %u, %u, %u", name, seed, i, n.conns, n.half_open, n.time_wait);
+			  "%s seed %lu: end %u keeps %u, %u, %u", name, seed, i, n.conns,
+			  n.half_open, n.time_wait);
 	}
 	wire_fini(&r->w);
-	cr_assert_eq(pkt_heap_outstanding(), 0, "%s seed %lu: %u packets left", name, seed, pkt_heap_outstanding());
+	cr_assert_eq(pkt_heap_outstanding(), 0, "%s seed %lu: %u packets left", name, seed,
+		     pkt_heap_outstanding());
 }
 
 Test(wire, clean)
@@ -183,7 +188,7 @@ Test(wire, clean)
 static uint32_t env_number(const char *name, uint32_t or)
 {
 	const char *v = getenv(name);
-	return v ? (uint32_t)strtoul(v, NULL, 10) : or;
+	return v ? (uint32_t)strtoul(v, NULL, 10) : or ;
 }
 
 /* Everything about a run follows from its seed. */
@@ -262,26 +267,39 @@ struct rate_row {
 };
 
 static const struct rate_row rate_rows[] = {
-	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, TCP_CC_NEWRENO, 4},
-	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, TCP_CC_CUBIC, 4},
-	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true, TCP_CC_NEWRENO, 3},
-	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true, TCP_CC_CUBIC, 3},
-	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true, TCP_CC_NEWRENO, 12},
-	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true, TCP_CC_CUBIC, 12},
-	{"1 % loss, 1 ms, 1 Gb/s, SACK", 100, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO, 40},
+	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, TCP_CC_NEWRENO,
+	 4},
+	{"1 % loss, 20 ms, 100 Mb/s, SACK", 100, 0, 10000, 100000000, 0, true, true, TCP_CC_CUBIC,
+	 4},
+	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true,
+	 TCP_CC_NEWRENO, 3},
+	{"1 % loss, 20 ms, 100 Mb/s, no SACK", 100, 0, 10000, 100000000, 0, false, true,
+	 TCP_CC_CUBIC, 3},
+	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true,
+	 TCP_CC_NEWRENO, 12},
+	{"0.1 % loss, 20 ms, 100 Mb/s, SACK", 10, 0, 10000, 100000000, 0, true, true, TCP_CC_CUBIC,
+	 12},
+	{"1 % loss, 1 ms, 1 Gb/s, SACK", 100, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO,
+	 40},
 	{"1 % loss, 1 ms, 1 Gb/s, SACK", 100, 0, 500, 1000000000, 0, true, true, TCP_CC_CUBIC, 40},
 	{"5 % loss, 1 ms, 1 Gb/s, SACK", 500, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO, 5},
 	{"5 % loss, 1 ms, 1 Gb/s, SACK", 500, 0, 500, 1000000000, 0, true, true, TCP_CC_CUBIC, 5},
-	{"10 % loss, 1 ms, 1 Gb/s, SACK", 1000, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO, 1},
+	{"10 % loss, 1 ms, 1 Gb/s, SACK", 1000, 0, 500, 1000000000, 0, true, true, TCP_CC_NEWRENO,
+	 1},
 	{"10 % loss, 1 ms, 1 Gb/s, SACK", 1000, 0, 500, 1000000000, 0, true, true, TCP_CC_CUBIC, 1},
-	{"queue 64 KB, 20 ms, 50 Mb/s", 0, 0, 10000, 50000000, 65536, true, true, TCP_CC_NEWRENO, 35},
+	{"queue 64 KB, 20 ms, 50 Mb/s", 0, 0, 10000, 50000000, 65536, true, true, TCP_CC_NEWRENO,
+	 35},
 	{"queue 64 KB, 20 ms, 50 Mb/s", 0, 0, 10000, 50000000, 65536, true, true, TCP_CC_CUBIC, 35},
 	{"queue 64 KB, no SACK", 0, 0, 10000, 50000000, 65536, false, true, TCP_CC_NEWRENO, 20},
 	{"queue 64 KB, no SACK", 0, 0, 10000, 50000000, 65536, false, true, TCP_CC_CUBIC, 20},
-	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true, TCP_CC_NEWRENO, 8},
-	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true, TCP_CC_CUBIC, 8},
-	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true, TCP_CC_NEWRENO, 90},
-	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true, TCP_CC_CUBIC, 90},
+	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true,
+	 TCP_CC_NEWRENO, 8},
+	{"1 % reordered by up to 2 ms, 20 ms, 100 Mb/s", 0, 100, 10000, 100000000, 0, true, true,
+	 TCP_CC_CUBIC, 8},
+	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true,
+	 TCP_CC_NEWRENO, 90},
+	{"no loss, 20 ms, 1 Gb/s, 256 KiB window", 0, 0, 10000, 1000000000, 0, true, true,
+	 TCP_CC_CUBIC, 90},
 };
 
 Test(wire, rates)
@@ -291,8 +309,11 @@ Test(wire, rates)
 	for (unsigned i = 0; i < sizeof(rate_rows) / sizeof(rate_rows[0]); i++) {
 		const struct rate_row *row = &rate_rows[i];
 		struct tcp_conf c = tcp_conf_default();
-		struct wire_link l = {.loss = row->loss, .reorder = row->reorder, .late_us = 2000,
-				      .delay_us = row->delay_us, .bits_per_s = row->bits_per_s,
+		struct wire_link l = {.loss = row->loss,
+				      .reorder = row->reorder,
+				      .late_us = 2000,
+				      .delay_us = row->delay_us,
+				      .bits_per_s = row->bits_per_s,
 				      .queue_bytes = row->queue_bytes};
 		struct run r;
 
@@ -306,8 +327,8 @@ Test(wire, rates)
 		drive(&r, 600000000);
 		double mbit = (double)r.side[1].got * 8 / (double)(r.w.now_us - from);
 		if (print)
-			printf("%-46s %-7s %7.1f Mb/s  %5lu retransmits %4lu fast %4lu timeouts\n", row->name,
-			       row->cc == TCP_CC_CUBIC ? "cubic" : "newreno", mbit,
+			printf("%-46s %-7s %7.1f Mb/s  %5lu retransmits %4lu fast %4lu timeouts\n",
+			       row->name, row->cc == TCP_CC_CUBIC ? "cubic" : "newreno", mbit,
 			       stat_get(&r.w.end[0].stat, STAT_tcp_retransmit),
 			       stat_get(&r.w.end[0].stat, STAT_tcp_fast_retransmit),
 			       stat_get(&r.w.end[0].stat, STAT_tcp_rto));
