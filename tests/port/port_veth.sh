@@ -4,6 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 need_root
+export LSAN_OPTIONS=suppressions=$top/tests/lsan.supp:print_suppressions=0
 name=pl$$
 trap 'ip netns del $name' EXIT
 ip netns add $name
