@@ -20,6 +20,7 @@
 
 #define KEYS_MAX     24 /* keys of one section */
 #define MEMORY_LIMIT (64 * 1024 * 1024)
+#define STORE_SIZE_MIN (256ull << 20)
 
 struct conf_box {
 	struct conf c; /* first: conf_destroy gets its address */
@@ -328,6 +329,8 @@ static void read_rest(struct reading *r)
 	const char *path = text_of(r, sec, "store", "path");
 	c->store_path = path != NULL ? keep(r, path) : "";
 	c->store_size_max = number_of(r, sec, "store", "size");
+	if (c->store_size_max != 0 && c->store_size_max < STORE_SIZE_MIN)
+		bad(r, sec, "store: size must be 256M or more: mail is freed by whole segments of 64M");
 	c->store_free_min = number_of(r, sec, "store", "free_min");
 	sec = cfg_getsec(r->cfg, "tcp");
 	c->tcp_mss = (unsigned)number_of(r, sec, "tcp", "mss");

@@ -56,7 +56,7 @@ const struct schema_row schema_rows[] = {
 
 	{"store", "engine", SCHEMA_CHOICE, false, "local", 0, 0, "local", "local: the log on a local file system"},
 	{"store", "path", SCHEMA_TEXT, false, NULL, 0, 0, NULL, "directory; made if it is not there"},
-	{"store", "size", SCHEMA_BYTES, false, "0", 0, 1024 * 1024 * GIB, NULL, "most bytes of log segments; 0: until the disk is full"},
+	{"store", "size", SCHEMA_BYTES, false, "0", 0, 1024 * 1024 * GIB, NULL, "most bytes of log segments, 256M or more; 0: until the disk is full"},
 	{"store", "free_min", SCHEMA_BYTES, false, "256M", 0, 1024 * GIB, NULL, "new mail is answered 452 when the file system has less free"},
 
 	{"domain", "deliver", SCHEMA_CHOICE, false, "relay", 0, 0, "local|relay", "local: into mailboxes here; relay: onward by its route"},

@@ -96,6 +96,7 @@ Test(conf, wrong_files)
 		{4, "listen { protocol = smtp port = 25 tls = starttls }", ":5: no such option 'tls'"},
 		{5, "listen { protocol = imap port = 143 address = \"198.18.0.9\" }", ":6: listen: 198.18.0.9 is no address"},
 		{6, "", ": store without path"},
+		{6, "store { path = \"/tmp/s\" size = 128M }", ": store: size must be 256M or more"},
 		{6, "store { path = \"/tmp/s\" size = 2X }", ":7: size = \"2X\": expected bytes"},
 		{7, "domain example.org { deliver = local }", ":9: found duplicate title"},
 		{7, "domain EXAMPLE.org { deliver = local }", ": domain example.org is there twice"},
