@@ -171,7 +171,9 @@ store_id store_id_new(struct store_core *c);
  * folder's create, delete or rename stands alone but for subscriptions, an account's alone, and a queue item comes up
  * once (ERR_UNSUPPORTED): all of a batch is checked against the state before it. A batch is applied whole or
  * not at all: the first that fails gives op->err and nothing is changed. */
-/* The blob op->blob is complete with op->body as its last part (may be empty if all parts were sent by BODY). */
+/* The blob op->blob is complete with op->body as its last part (may be empty if all parts were sent by BODY); op->off: bytes
+ * sent by BODY before (ERR_STALE if they are not all there). Comes first in the batch. When it fails, the parts are
+ * dropped; parts that nothing completes within an hour are, too. */
 void store_tx_blob(struct store_op *op, store_id blob, uint32_t relay_off, uint32_t flags);
 /* kws: NUL-free names separated by one space; may be empty. NOT_FOUND: no such account, folder or blob. */
 void store_tx_deliver(struct store_op *op, uint64_t acct, uint32_t folder, store_id blob, uint32_t flags,

@@ -140,8 +140,6 @@ static enum err check_blob(struct batch *b, const struct mut *m)
 	const struct blob *blob = index_blob(b->ix, m->id);
 	if (blob && blob->complete)
 		return ERR_EXISTS;
-	if (blob && blob->bad)
-		return (enum err)blob->bad;
 	uint64_t size = blob ? blob->size : 0;
 	if (size + b->body_len > INDEX_BLOB_MAX)
 		return ERR_TOO_LONG;

@@ -54,7 +54,6 @@ static void put_blobs(const struct store *s, struct buf *b)
 		buf_add_u32(b, x->relay_off);
 		buf_add_u32(b, x->flags);
 		buf_add_u8(b, x->complete);
-		buf_add_u8(b, x->bad);
 		buf_add_u32(b, x->n_ext);
 		for (uint32_t i = 0; i < x->n_ext; i++) {
 			buf_add_u32(b, x->ext[i].seg);
@@ -256,7 +255,6 @@ static bool get_blob_one(struct store *s, struct reader *r)
 	x->relay_off = get_u32(r);
 	x->flags = get_u32(r);
 	x->complete = get_u8(r);
-	x->bad = get_u8(r);
 	uint32_t n = get_u32(r);
 	for (uint32_t i = 0; i < n && r->ok; i++) {
 		struct extent e = {.seg = get_u32(r), .off = get_u32(r), .len = get_u32(r), .crc = get_u32(r)};

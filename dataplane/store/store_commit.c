@@ -4,7 +4,9 @@
  * A batch is checked whole, gets its room in the open group, is applied, and is logged together with the inputs
  * that were not its own (time, first entry id) and with its results. Replay applies the same bytes with the
  * same inputs and must come to the same results: a difference is damage and stops the start.
- * COMMIT record: wall_s u64, oid u64, blob u64, n u32, tx_len u32, tx, n results of 28 bytes.
+ * COMMIT record: wall_s u64, oid u64, blob u64, n u32, tx_len u32, blob_size u32, 0 u32, tx, n results of 28 bytes.
+ * When a part of a blob or its commit fails, the parts before it are dropped at once, which is not logged; offsets keep
+ * later parts from being taken for the whole, and in replay a part at offset 0 begins the blob anew.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,15 +23,13 @@ static void touch(struct store *s, struct blob *b)
 }
 
 /* A part or the end of a blob failed: what came before is of no use. */
-static void spoil(struct store *s, store_id id, enum err e)
+static void drop_parts(struct store *s, store_id id)
 {
 	struct blob *b = index_blob(&s->ix, id);
-	if (b && (b->complete || b->bad))
+	if (!b || b->complete)
 		return;
-	if (!b)
-		b = index_blob_add(&s->ix, id);
-	index_blob_spoil(&s->ix, b, e);
-	touch(s, b);
+	s->ix.seq = log_seq(s);
+	index_blob_drop(&s->ix, b);
 	s->reclaim = true;
 }
 
@@ -54,8 +54,6 @@ static enum err body_check(const struct store *s, const struct store_op *op)
 	const struct blob *b = index_blob(&s->ix, op->blob);
 	if (b && b->complete)
 		return ERR_EXISTS;
-	if (b && b->bad)
-		return (enum err)b->bad;
 	if (op->off != (b ? b->size : 0))
 		return ERR_STALE;
 	return op->off + op->body.len > INDEX_BLOB_MAX ? ERR_TOO_LONG : ERR_OK;
@@ -73,8 +71,7 @@ bool body_op(struct store *s, struct op_int *o)
 			e = room_err(s, r);
 	}
 	if (e != ERR_OK) {
-		if (op->blob)
-			spoil(s, op->blob, e);
+		drop_parts(s, op->blob);
 		op_complete(s, o, e);
 		return true;
 	}
@@ -104,6 +101,8 @@ static void result_write(uint8_t *p, const struct store_result *r)
 static void commit_log(struct store *s, const struct batch *b, uint64_t oid, struct span tx,
 		       const struct store_result *res)
 {
+	const struct blob *blob = b->blob ? index_blob(b->ix, b->blob) : NULL;
+	uint32_t size = blob ? blob->size : 0;
 	uint32_t tx_len = (uint32_t)tx.len, len = COMMIT_HEADER + tx_len + b->n * RESULT_BYTES;
 	uint8_t *p = log_record_begin(s, REC_COMMIT, len);
 	memcpy(p, &b->wall_s, 8);
@@ -111,6 +110,8 @@ static void commit_log(struct store *s, const struct batch *b, uint64_t oid, str
 	memcpy(p + 16, &b->blob, 8);
 	memcpy(p + 24, &b->n, 4);
 	memcpy(p + 28, &tx_len, 4);
+	memcpy(p + 32, &size, 4);
+	memset(p + 36, 0, 4);
 	memcpy(p + COMMIT_HEADER, tx.p, tx.len);
 	for (uint32_t i = 0; i < b->n; i++)
 		result_write(p + COMMIT_HEADER + tx_len + i * RESULT_BYTES, &res[i]);
@@ -126,6 +127,11 @@ static enum err commit_check(struct store *s, const struct store_op *op)
 	b->blob = op->blob;
 	b->body_len = op->body.len;
 	enum err e = batch_parse(b, buf_span(&op->tx), op->n_mut);
+	if (e == ERR_OK && b->n > 0 && b->mut[0].type == MUT_BLOB) {
+		const struct blob *blob = index_blob(&s->ix, op->blob);
+		if (op->off != (blob && !blob->complete ? blob->size : 0))
+			return ERR_STALE; /* a part is missing */
+	}
 	return e == ERR_OK ? batch_check(b) : e;
 }
 
@@ -145,8 +151,7 @@ bool commit_op(struct store *s, struct op_int *o)
 			e = room_err(s, r);
 	}
 	if (e != ERR_OK) {
-		if (op->blob)
-			spoil(s, op->blob, e);
+		drop_parts(s, op->blob);
 		op_complete(s, o, e);
 		return true;
 	}
@@ -154,7 +159,7 @@ bool commit_op(struct store *s, struct op_int *o)
 	s->current = o;
 	if (op->body.len > 0) {
 		struct extent x;
-		log_body(s, op->blob, 0, &op->body, &x);
+		log_body(s, op->blob, op->off, &op->body, &x);
 		slices_drop(&op->body);
 		struct blob *blob = index_blob(&s->ix, op->blob);
 		if (!blob)
@@ -194,12 +199,16 @@ static enum err replay_body(struct store *s, struct span data, uint32_t seg, uin
 {
 	struct reader r = reader_of(data);
 	store_id id = get_u64(&r);
-	(void)get_u64(&r);
+	uint64_t off = get_u64(&r);
 	uint32_t len = get_u32(&r), crc = get_u32(&r);
 	if (!r.ok || id == 0 || r.s.len != len)
 		return ERR_CORRUPT;
 	struct blob *b = index_blob(&s->ix, id);
-	if (b && (b->complete || (uint64_t)b->size + len > INDEX_BLOB_MAX))
+	if (b && !b->complete && off == 0) {
+		index_blob_drop(&s->ix, b); /* those parts were given up */
+		b = NULL;
+	}
+	if (b ? b->complete || off != b->size || off + len > INDEX_BLOB_MAX : off != 0)
 		return ERR_CORRUPT;
 	if (!b)
 		b = index_blob_add(&s->ix, id);
@@ -223,12 +232,20 @@ static enum err replay_commit(struct store *s, struct span data)
 	b->wall_s = get_u64(&r);
 	b->oid = get_u64(&r);
 	b->blob = get_u64(&r);
-	uint32_t n = get_u32(&r), tx_len = get_u32(&r);
+	uint32_t n = get_u32(&r), tx_len = get_u32(&r), size = get_u32(&r);
+	(void)get_u32(&r);
 	struct span tx = get_bytes(&r, tx_len);
 	if (!r.ok || n > BATCH_MUT_MAX || r.s.len != (uint64_t)n * RESULT_BYTES)
 		return ERR_CORRUPT;
 	b->body_len = 0; /* its part came as a record before */
-	if (batch_parse(b, tx, n) != ERR_OK || batch_check(b) != ERR_OK)
+	if (batch_parse(b, tx, n) != ERR_OK)
+		return ERR_CORRUPT;
+	struct blob *blob = n > 0 && b->mut[0].type == MUT_BLOB ? index_blob(&s->ix, b->blob) : NULL;
+	if (blob && !blob->complete && size == 0)
+		index_blob_drop(&s->ix, blob); /* an empty body after parts that were given up */
+	else if (blob && blob->size != size)
+		return ERR_CORRUPT;
+	if (batch_check(b) != ERR_OK)
 		return ERR_CORRUPT;
 	struct store_result *res = calloc(n ? n : 1, sizeof(*res));
 	CHECK(res);

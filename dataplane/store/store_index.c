@@ -384,34 +384,19 @@ void index_blob_unref(struct index *ix, struct blob *b)
 		list_push_front(&ix->unref, &b->unref);
 }
 
-static void extents_drop(struct index *ix, struct blob *b)
+void index_blob_drop(struct index *ix, struct blob *b)
 {
+	CHECK(b->refs == 0);
+	list_del(&b->unref);
 	for (uint32_t i = 0; i < b->n_ext; i++) {
 		struct seg_use *u = index_seg(ix, b->ext[i].seg);
 		CHECK(u->live >= b->ext[i].len);
 		u->live -= b->ext[i].len;
 		u->drop_seq = ix->seq;
-		ix->dead_bytes += b->ext[i].len;
 	}
-	b->n_ext = 0;
-	b->size = 0;
-}
-
-void index_blob_drop(struct index *ix, struct blob *b)
-{
-	CHECK(b->refs == 0);
-	list_del(&b->unref);
-	extents_drop(ix, b);
 	map_del(&ix->blobs, b->id);
 	ix->n_blob--;
 	blob_free(b);
-}
-
-void index_blob_spoil(struct index *ix, struct blob *b, enum err e)
-{
-	CHECK(b->refs == 0 && !b->complete);
-	extents_drop(ix, b);
-	b->bad = (uint8_t)e;
 }
 
 void index_blob_sweep(struct index *ix, bool all)

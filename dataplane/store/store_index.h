@@ -32,7 +32,6 @@ struct blob {
 	uint32_t refs;
 	uint32_t n_ext, cap_ext;
 	bool complete;
-	uint8_t bad; /* enum err of a part that failed: the blob cannot be completed */
 	struct extent *ext, one;
 	struct list unref;  /* in index.unref while refs == 0 */
 	uint64_t touched_us;
@@ -100,7 +99,7 @@ struct index {
 	struct seg_use *seg;
 	uint32_t n_seg;
 	uint64_t seq;          /* group that changes go into now */
-	uint64_t n_msg, n_item, n_blob, dead_bytes;
+	uint64_t n_msg, n_item, n_blob;
 	uint32_t uv_floor;     /* no account added from now on gets a UIDVALIDITY as low: those of removed ones */
 	/* hooks */
 	void (*changed)(void *arg, struct folder *f, bool gone);
@@ -145,8 +144,6 @@ void index_blob_extent(struct index *ix, struct blob *b, const struct extent *e)
 void index_blob_ref(struct index *ix, struct blob *b);
 void index_blob_unref(struct index *ix, struct blob *b);
 void index_blob_drop(struct index *ix, struct blob *b);
-/* A part of it failed with e: lets its bytes go; it can never be completed. */
-void index_blob_spoil(struct index *ix, struct blob *b, enum err e);
 /* Drops the blobs without references that are complete (all = false) or every one. */
 void index_blob_sweep(struct index *ix, bool all);
 struct seg_use *index_seg(struct index *ix, uint32_t seg);

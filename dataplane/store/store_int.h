@@ -40,7 +40,7 @@
 #define SPARE_SEGMENTS     3u           /* written with zeros ahead of their use */
 #define THREAD_CORE        255u         /* the storage thread in a store_id */
 #define RESULT_BYTES       28u          /* of one result in the log */
-#define COMMIT_HEADER      32u
+#define COMMIT_HEADER      40u
 #define PART_KEEP_US       3600000000ull /* parts of a message that never came to its end are dropped after it */
 #define RETRY_US           1000000ull    /* after a failed try to get disk space */
 

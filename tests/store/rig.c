@@ -66,6 +66,28 @@ void rig_reopen(struct rig *r)
 	cr_assert_eq(e, ERR_OK, "%s", r->why);
 }
 
+static void file_add(void *arg, const char *name, uint64_t size)
+{
+	struct disk_mem **m = arg;
+	uint64_t n;
+	const uint8_t *p = disk_mem_bytes(m[0], name, &n);
+	disk_mem_put(m[1], name, p, n);
+}
+
+void rig_replay(struct rig *r)
+{
+	struct disk_mem *m[2] = {r->mem, disk_mem_create()};
+	disk_mem_each(r->mem, file_add, m);
+	rig_close(r);
+	disk_faulty_destroy(&r->faulty);
+	disk_mem_destroy(&r->mem);
+	r->mem = m[1];
+	r->conf.disk = &disk_mem_ops;
+	r->conf.disk_arg = r->mem;
+	enum err e = rig_open(r);
+	cr_assert_eq(e, ERR_OK, "%s", r->why);
+}
+
 void rig_fini(struct rig *r)
 {
 	store_close(&r->s);
