@@ -27,7 +27,6 @@ struct delivery *delivery_create(struct proto_env *env)
 	list_init(&d->wants);
 	list_init(&d->opening);
 	list_init(&d->woken);
-	list_init(&d->bounces);
 	return d;
 }
 
@@ -46,11 +45,6 @@ void delivery_destroy(struct delivery **dp)
 		return;
 	wants_free(&d->wants);
 	wants_free(&d->opening);
-	while (!list_empty(&d->bounces)) {
-		struct queue_job *job = LIST_ENTRY(list_pop(&d->bounces), struct queue_job, node);
-		job->forget_failed = false; /* kept as failed; told at the next start */
-		queue_settle(d->env->queue, &job);
-	}
 	free(d);
 }
 
@@ -81,13 +75,19 @@ void job_defer(struct queue_job *job, struct span text)
 	job_all(job, QUEUE_PENDING, text);
 }
 
-static void bounce_give(struct delivery *d, struct queue_job *job)
+/* Reports whose beginning of the message has come. */
+static void bounces_make(struct delivery *d)
 {
-	if (bounce_make(d->env, job)) {
-		queue_settle(d->env->queue, &job);
-	} else {
-		list_push(&d->bounces, &job->node);
+	struct queue *q = d->env->queue;
+	struct queue_job *job;
+	for (unsigned i = 0; i < CLAIMS_A_TURN && (job = queue_headed(q)) != NULL; i++) {
+		if (bounce_make(d->env, job)) {
+			queue_settle(q, &job);
+			continue;
+		}
+		queue_headed_later(q, &job);
 		d->bounces_us = d->env->now_us + BOUNCE_AGAIN_US;
+		return;
 	}
 }
 
@@ -241,11 +241,9 @@ void delivery_turn(struct delivery *d)
 	struct queue *q = d->env->queue;
 	struct queue_job *job;
 	queue_turn(q, d->env->conf, d->env->wall_us);
-	for (unsigned i = 0; i < CLAIMS_A_TURN && !list_empty(&d->bounces) && d->env->now_us >= d->bounces_us; i++)
-		bounce_give(d, LIST_ENTRY(list_pop(&d->bounces), struct queue_job, node));
-	while ((job = queue_headed(q)) != NULL)
-		bounce_give(d, job);
-	if (d->env->shutting_down || queue_stopped(q))
+	if (d->env->now_us >= d->bounces_us)
+		bounces_make(d);
+	if (d->env->shutting_down || queue_broken(q))
 		return;
 	for (unsigned i = 0; i < CLAIMS_A_TURN && (job = queue_claim_expired(q)) != NULL; i++)
 		job_expire(d, job);
@@ -274,9 +272,12 @@ uint64_t delivery_next_us(const struct delivery *d)
 	uint64_t wall = queue_next_us(q);
 	if (!list_empty(&d->wants) || !list_empty(&d->woken))
 		return d->env->now_us;
-	if (!list_empty(&d->bounces) && d->bounces_us - d->env->now_us + d->env->wall_us < wall)
-		wall = d->bounces_us - d->env->now_us + d->env->wall_us;
-	if (!d->env->shutting_down && !queue_stopped(q))
+	if (queue_headed_any(q)) {
+		uint64_t at = d->env->wall_us;
+		at += d->bounces_us > d->env->now_us ? d->bounces_us - d->env->now_us : 0;
+		wall = at < wall ? at : wall;
+	}
+	if (!d->env->shutting_down && !queue_broken(q))
 		for (const struct queue_site *s = NULL; (s = queue_site_after(q, s)) != NULL;) {
 			uint64_t at = site_next_us(d, s);
 			wall = at < wall ? at : wall;

@@ -34,8 +34,7 @@ struct delivery {
 	struct list wants;    /* to be opened */
 	struct list opening;  /* given to the loop */
 	struct list woken;    /* sessions that got a job in delivery_turn */
-	struct list bounces;  /* jobs whose bounce found no packets: tried again */
-	uint64_t bounces_us;  /* not before (monotonic) */
+	uint64_t bounces_us;  /* monotonic: before it there were no packets for bounces */
 };
 
 struct out {

@@ -47,6 +47,9 @@ struct queue_envelope {
 
 struct queue *queue_create(const struct conf *c, unsigned worker, unsigned n_workers, struct store_core *store,
 			   struct pkt_pool *pool, struct stat *stat, struct rnd *rnd);
+/* The worker has stopped and the store is still open: outcomes that waited for something are written down. */
+void queue_stop(struct queue *q);
+/* Uses the store no more. */
 void queue_destroy(struct queue **q);
 /* Connects the queues of all workers (mesh rings). Once, before the workers run. */
 void queue_join(struct queue **all, unsigned n);

@@ -69,7 +69,7 @@ uint64_t queue_next_us(const struct queue *q);
 struct queue_site *queue_site_round(struct queue *q);
 /* The same sites without moving on: the first (site NULL), or the one behind site; NULL at the end. */
 struct queue_site *queue_site_after(const struct queue *q, const struct queue_site *site);
-bool queue_stopped(const struct queue *q); /* the store failed: claims give nothing until the program starts again */
+bool queue_broken(const struct queue *q); /* the store failed: claims give nothing until the program starts again */
 unsigned queue_sites_ready(const struct queue *q);
 struct queue_site *queue_site_get(struct queue *q, const struct queue_site_key *key);
 /* The site's next due item; NULL: none, or no outcome could be written down now (store failed). */
@@ -84,6 +84,8 @@ bool queue_release(struct queue *q, struct queue_job **job);
 /* Asks for job->head; the job comes back by queue_headed (at once if the body is in memory; empty if it cannot be read). */
 void queue_read_head(struct queue *q, struct queue_job **job);
 struct queue_job *queue_headed(struct queue *q);
+void queue_headed_later(struct queue *q, struct queue_job **job); /* no packets for its report now: back again */
+bool queue_headed_any(const struct queue *q);
 #define QUEUE_HEAD_MAX 16384
 /* Writes down what became of st.rcpt, with the bounce, in one commit. Pending ones are tried again later. Failed
  * ones are over if a bounce was made or forget_failed is set. Takes the job; never lost: tried again while the

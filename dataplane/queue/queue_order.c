@@ -143,7 +143,7 @@ unsigned queue_sites_ready(const struct queue *q)
 	return q->n_round;
 }
 
-bool queue_stopped(const struct queue *q)
+bool queue_broken(const struct queue *q)
 {
 	return q->broken;
 }
@@ -209,7 +209,7 @@ struct queue_site *queue_site_after(const struct queue *q, const struct queue_si
 uint64_t queue_next_us(const struct queue *q)
 {
 	uint64_t at = UINT64_MAX;
-	if (!list_empty(&q->headed) || !list_empty(&q->headless) || !list_empty(&q->removing))
+	if (!list_empty(&q->headless) || !list_empty(&q->removing))
 		return q->wall_us;
 	if (!list_empty(&q->unsettled))
 		at = q->settle_after_us > q->wall_us ? q->settle_after_us : q->wall_us;

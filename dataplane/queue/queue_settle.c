@@ -247,6 +247,17 @@ struct queue_job *queue_headed(struct queue *q)
 	return n != NULL ? LIST_ENTRY(n, struct queue_job, node) : NULL;
 }
 
+void queue_headed_later(struct queue *q, struct queue_job **jobp)
+{
+	list_push_front(&q->headed, &(*jobp)->node);
+	*jobp = NULL;
+}
+
+bool queue_headed_any(const struct queue *q)
+{
+	return !list_empty(&q->headed);
+}
+
 /* ---- removal by an operator ---- */
 
 static bool remove_submit(struct queue *q)
@@ -302,4 +313,29 @@ void settle_turn(struct queue *q)
 	}
 	while (!list_empty(&q->removing) && remove_submit(q))
 		;
+}
+
+void queue_stop(struct queue *q)
+{
+	uint32_t it = 0;
+	uint64_t key, val;
+	struct list *n, waiting;
+	list_init(&waiting);
+	while (map_each(&q->pend, &it, &key, &val)) {
+		struct pend *p = (struct pend *)(uintptr_t)val;
+		if (p->kind != PEND_READ)
+			continue;
+		list_del(&p->job->node);
+		list_push(&waiting, &p->job->node);
+		p->job = NULL;
+	}
+	struct list *const lists[] = {&q->headed, &q->headless, &q->unsettled};
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		while ((n = list_pop(lists[i])) != NULL)
+			list_push(&waiting, n);
+	while ((n = list_pop(&waiting)) != NULL) {
+		struct queue_job *job = LIST_ENTRY(n, struct queue_job, node);
+		if (q->broken || !settle_submit(q, job))
+			job_free(q, job);
+	}
 }

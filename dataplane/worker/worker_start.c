@@ -270,6 +270,9 @@ static void undo(struct veredus *v)
 		port_worker_join(i);
 	if (v->auth != NULL)
 		auth_destroy(&v->auth);
+	for (unsigned i = 0; i < v->n_worker; i++)
+		if (v->worker[i] != NULL && v->worker[i]->env.queue != NULL)
+			queue_stop(v->worker[i]->env.queue);
 	if (v->store != NULL)
 		store_close(&v->store);
 	for (unsigned i = v->n_worker; i-- > 0;)

@@ -340,6 +340,7 @@ static void stop(struct rig *r)
 			conn_end(r, &r->conn[i]);
 	fake_store_hold(r->store, false);
 	rig_run(r);
+	queue_stop(r->queue);
 	delivery_destroy(&r->d);
 	queue_destroy(&r->queue);
 }

@@ -90,11 +90,11 @@ Test(queue, failed_commit_leaves_nothing)
 		fix_submit(&f, 0, 0, 2, 1);
 		cr_assert_eq(fix_items(&f, NULL), 0);
 		cr_assert_null(fix_claim(&f, 0, 0));
-		cr_assert(!queue_stopped(f.q[0]));
+		cr_assert(!queue_broken(f.q[0]));
 	}
 	fake_store_fail(f.store, STORE_COMMIT, ERR_IO, 1);
 	fix_submit(&f, 0, 0, 2, 1);
-	cr_assert(queue_stopped(f.q[0]));
+	cr_assert(queue_broken(f.q[0]));
 	fix_fini(&f);
 }
 
@@ -413,6 +413,49 @@ Test(queue, head_from_memory_and_store)
 		fix_run(&f);
 		f.wall_us += 400000000;
 		fix_run(&f);
+	}
+	fix_fini(&f);
+}
+
+/* The program stops while an outcome waits for the report on it: who has the message does not get it again. */
+Test(queue, outcomes_at_the_end)
+{
+	static struct fix f;
+	static struct queue_state st;
+	fix_init(&f, 1);
+	fix_submit(&f, 0, 0, 3, 3);
+	for (unsigned s = 0; s < 3; s++) { /* out of memory */
+		struct queue_job *job = fix_claim(&f, 0, s);
+		job->st.tries = 1;
+		queue_settle(f.q[0], &job);
+	}
+	fix_run(&f);
+	f.wall_us += 400000000;
+	fix_run(&f);
+	fake_store_hold(f.store, true);
+	for (unsigned s = 0; s < 3; s++) {
+		struct queue_job *job = fix_claim(&f, 0, s);
+		job->st.rcpt[0].state = QUEUE_DONE;
+		job->st.rcpt[1].state = s == 2 ? QUEUE_PENDING : QUEUE_FAILED;
+		if (s == 2)
+			queue_settle(f.q[0], &job);
+		else
+			queue_read_head(f.q[0], &job);
+	}
+	queue_stop(f.q[0]);
+	queue_destroy(&f.q[0]);
+	f.n = 0;
+	fake_store_hold(f.store, false);
+	while (store_step(f.store))
+		;
+	for (unsigned i = 0; i < 3; i++) {
+		const struct store_qitem *it = fake_store_qitem(f.store, i);
+		cr_assert_not_null(it);
+		cr_assert_eq(queue_state_read(it->state, &st), ERR_OK);
+		cr_expect_eq(st.n_rcpt, 2);
+		cr_expect(span_eq(span_head(st.rcpt[0].addr, 2), SPAN("r1")));
+		cr_expect_eq(st.rcpt[0].state, i == 2 ? QUEUE_PENDING : QUEUE_FAILED);
+		cr_expect_eq(st.rcpt[1].state, QUEUE_PENDING);
 	}
 	fix_fini(&f);
 }
