@@ -64,6 +64,7 @@ void op_complete(struct store *s, struct op_int *o, enum err e)
 			stat_inc(s->conf.stat, STAT_store_failed);
 	}
 	CHECK(spsc_push(&o->op.core->done, o));
+	o->op.core->news = true;
 }
 
 void op_complete_at(struct store *s, struct op_int *o, enum err e, uint64_t seq)
@@ -255,6 +256,17 @@ static void gauges(struct store *s)
 	atomic_store_explicit(&g->full, s->full, memory_order_relaxed);
 }
 
+/* Who naps for want of work has some now. */
+static void wake_cores(struct store *s)
+{
+	for (unsigned i = 0; i < s->conf.n_cores; i++) {
+		struct store_core *c = &s->core[i];
+		if (c->news && s->conf.nap)
+			nap_wake(&s->conf.nap[i]);
+		c->news = false;
+	}
+}
+
 bool store_step(struct store *s)
 {
 	if (!s->attached) {
@@ -277,6 +289,7 @@ bool store_step(struct store *s)
 		s->rcu_pending = rcu_reclaim(s->conf.rcu) > 0;
 	if (!list_empty(&s->ix.unref))
 		drop_old_parts(s);
+	wake_cores(s);
 	return did;
 }
 

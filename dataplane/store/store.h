@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include "buf.h"
 #include "err.h"
+#include "nap.h"
 #include "pkt.h"
 #include "rcu.h"
 #include "span.h"
@@ -218,6 +219,7 @@ struct store_conf {
 	void *disk_arg;
 	struct pkt_pool *big;    /* for reads */
 	struct rcu *rcu;
+	struct nap *nap;         /* one for each core: cut short when an op of it is done; NULL = no one naps */
 	uint64_t checkpoint_bytes;   /* log between two checkpoints [256 MiB] */
 	struct stat *stat;           /* counters of the storage thread; NULL = none */
 	uint64_t (*wall_us)(void *); /* NULL = the system's clock; tests pass their own */

@@ -127,6 +127,7 @@ struct store_core {
 	struct spsc sub, done;
 	/* the storage thread's */
 	uint8_t *watching; /* by op index */
+	bool news;         /* ops were put in `done` in this turn */
 };
 
 /* ---- helper threads ---- */

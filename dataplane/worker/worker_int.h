@@ -14,6 +14,7 @@
 #include "delivery.h"
 #include "list.h"
 #include "map.h"
+#include "nap.h"
 #include "net.h"
 #include "pool.h"
 #include "port.h"
@@ -88,6 +89,7 @@ struct veredus {
 	struct pkt_pool *pool, *big;
 	struct rcu *rcu;
 	struct store *store;
+	struct nap nap[WORKERS_MAX + 1]; /* of each worker; the last: control, who does not nap */
 	struct store_core *store_control;
 	struct auth *auth;
 	struct worker *worker[WORKERS_MAX];

@@ -9,9 +9,7 @@
  */
 #include "worker_int.h"
 
-#include <sched.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "clock.h"
 
@@ -119,7 +117,7 @@ static unsigned worker_turn(struct worker *w)
 	return work;
 }
 
-/* Sleeps a little when nothing happened for a while; cut short by the next deadline. */
+/* Sleeps a little when nothing happened for a while; cut short by the next deadline and by the storage thread. */
 static void worker_idle(struct worker *w)
 {
 	uint64_t now = w->env.now_us;
@@ -131,9 +129,8 @@ static void worker_idle(struct worker *w)
 		return;
 	if (next - now < nap)
 		nap = next - now;
-	struct timespec ts = {.tv_nsec = (long)nap * 1000};
 	stat_inc(&w->stat, STAT_worker_naps);
-	(void)nanosleep(&ts, NULL);
+	nap_take(&w->v->nap[w->id], (uint32_t)nap);
 }
 
 int worker_run(void *arg)

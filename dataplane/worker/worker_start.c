@@ -176,6 +176,7 @@ static enum err start_store(struct veredus *v, char *why, size_t why_size)
 		.cpu = c->storage_core,
 		.big = v->big,
 		.rcu = v->rcu,
+		.nap = v->nap,
 	};
 	enum err e = store_open(&v->store, &sc, why, why_size);
 	if (e != ERR_OK)
@@ -296,8 +297,9 @@ enum err veredus_start(struct veredus **out, const struct conf *c, char *why, si
 	if (c->n_workers == 0 || c->n_workers > WORKERS_MAX || c->n_port > PORT_MAX)
 		return fail(why, why_size, ERR_TOO_MANY, "%s: at most %d workers and %d ports", c->file,
 			    WORKERS_MAX, PORT_MAX);
-	struct veredus *v = calloc(1, sizeof(*v));
-	CHECK(v != NULL);
+	struct veredus *v = NULL;
+	CHECK(posix_memalign((void **)&v, 64, sizeof(*v)) == 0);
+	memset(v, 0, sizeof(*v));
 	v->conf = c;
 	v->n_worker = c->n_workers;
 	v->started_us = clock_us();
