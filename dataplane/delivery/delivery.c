@@ -17,6 +17,7 @@
 #define LOCAL_HOLD_US    1000000 /* no connection or session of our own free */
 #define BOUNCE_AGAIN_US  100000
 #define CLAIMS_A_TURN    64
+#define STORE_BUSY       512 /* operations under way: what is not urgent waits, sessions need some, too */
 #define CONNECTIONS_MAX  1000
 
 struct delivery *delivery_create(struct proto_env *env)
@@ -199,11 +200,16 @@ struct queue_job *delivery_next_job(struct delivery *d, struct queue_site *site)
 	return NULL;
 }
 
+static bool store_busy(const struct delivery *d)
+{
+	return store_pending(d->env->store) >= STORE_BUSY;
+}
+
 /* What is due for a site that is down. */
 static void site_put_off(struct delivery *d, struct queue_site *site)
 {
 	struct queue_job *job;
-	for (unsigned i = 0; i < CLAIMS_A_TURN && (job = delivery_next_job(d, site)) != NULL; i++) {
+	for (unsigned i = 0; i < CLAIMS_A_TURN && !store_busy(d) && (job = delivery_next_job(d, site)) != NULL; i++) {
 		job_defer(job, span_str(site->last));
 		delivery_job_over(d, &job);
 	}
@@ -245,7 +251,7 @@ void delivery_turn(struct delivery *d)
 		bounces_make(d);
 	if (d->env->shutting_down || queue_broken(q))
 		return;
-	for (unsigned i = 0; i < CLAIMS_A_TURN && (job = queue_claim_expired(q)) != NULL; i++)
+	for (unsigned i = 0; i < CLAIMS_A_TURN && !store_busy(d) && (job = queue_claim_expired(q)) != NULL; i++)
 		job_expire(d, job);
 	unsigned n = queue_sites_ready(q);
 	for (unsigned i = 0; i < n; i++) {

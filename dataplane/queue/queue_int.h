@@ -74,6 +74,7 @@ struct queue {
 	struct map pend;       /* op -> struct pend */
 	uint32_t pinned, pinned_max; /* packets held by bodies */
 	struct list removing;  /* items that wait for a commit that removes them */
+	unsigned n_remove_op;  /* such commits under way */
 	struct list unsettled; /* jobs that wait for an op, or for room */
 	uint64_t settle_after_us;
 	struct list headless;  /* jobs that wait for an op to read with */

@@ -9,7 +9,7 @@
 
 #include "queue_int.h"
 
-#define DUE_A_TURN 1024 /* after a start all may be due at once */
+#define DUE_A_TURN 256 /* after a start all may be due at once */
 
 /* ---- heaps ---- */
 

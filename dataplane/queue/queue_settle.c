@@ -12,6 +12,7 @@
 #include "queue_int.h"
 
 #define REMOVE_BATCH    64
+#define REMOVE_OPS_MAX  8 /* under way: sessions need ops, too */
 #define SETTLE_AGAIN_US 1000000
 
 void job_free(struct queue *q, struct queue_job *job)
@@ -274,6 +275,7 @@ static bool remove_submit(struct queue *q)
 		store_tx_qdone(op, it->id);
 	}
 	pend_add(q, op, p);
+	q->n_remove_op++;
 	store_submit(q->store, op);
 	return true;
 }
@@ -281,6 +283,7 @@ static bool remove_submit(struct queue *q)
 void remove_done(struct queue *q, struct pend *p, struct store_op *op)
 {
 	struct list *n;
+	q->n_remove_op--;
 	while ((n = list_pop(&p->items)) != NULL) {
 		struct queue_item *it = LIST_ENTRY(n, struct queue_item, all);
 		list_push(&q->items, &it->all);
@@ -311,7 +314,7 @@ void settle_turn(struct queue *q)
 		list_push_front(&q->headless, n);
 		break;
 	}
-	while (!list_empty(&q->removing) && remove_submit(q))
+	while (!list_empty(&q->removing) && q->n_remove_op < REMOVE_OPS_MAX && remove_submit(q))
 		;
 }
 
