@@ -24,12 +24,30 @@ static struct model_dir *some_dir(struct model *m, struct rnd *rnd)
 	return d;
 }
 
+static void put_part(struct rig *r, store_id blob, uint64_t off, const uint8_t *p, size_t len)
+{
+	if (len == 0)
+		return;
+	struct store_op *op = rig_op(r, STORE_BODY);
+	op->blob = blob;
+	op->off = off;
+	op->body = rig_bytes(r, p, len);
+	store_submit(r->c, op);
+}
+
 static void put_body(struct model *m, struct rig *r, struct store_op *op, uint32_t seed, uint32_t size)
 {
 	uint8_t *p = malloc(size + 1);
 	rig_fill(p, size, seed);
 	op->blob = store_id_new(r->c);
-	op->body = rig_bytes(r, p, size);
+	if (m->parts && rnd_below(&m->rnd, 8) == 0) /* given up */
+		put_part(r, store_id_new(r->c), 0, p, size);
+	while (m->parts && op->off < size && rnd_below(&m->rnd, 3) == 0) {
+		uint32_t n = rnd_below(&m->rnd, size - (uint32_t)op->off) + 1;
+		put_part(r, op->blob, op->off, p + op->off, n);
+		op->off += n;
+	}
+	op->body = rig_bytes(r, p + op->off, size - op->off);
 	free(p);
 	store_tx_blob(op, op->blob, 0, 0);
 }

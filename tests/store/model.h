@@ -38,6 +38,8 @@ struct model {
 	struct model_dir dir[MODEL_DIRS];
 	struct model_item item[MODEL_MAX];
 	uint32_t n_item, next_seed, body_max;
+	bool parts; /* some bodies go ahead in STORE_BODY ops (submitted at once), some of those never come to an end */
+	struct rnd rnd; /* for that choice */
 	bool relay; /* most messages only pass through the queue */
 	char kw[4][8];
 };

@@ -4,8 +4,9 @@
  * A run submits random batches, some at a time, and notes after which event of the disk each was acknowledged.
  * For each event and each kind of loss the image is opened: the store must hold exactly what the model held
  * after some number of batches, and that number must be at least those acknowledged before the cut. Then the
- * recovered store is used and opened again. A disk that lies about flushes is the negative control.
+ * recovered store is used and opened again. (VEREDUS_CRASH_RUNS=n: a longer run.) A disk that lies about flushes is the negative control.
  */
+#include "clock.h"
 #include "model.h"
 #include <stdio.h>
 
@@ -46,7 +47,8 @@ static void run_poll(struct run *u)
 	unsigned n = store_poll(u->r.c, got, 8);
 	for (unsigned i = 0; i < n; i++) {
 		cr_assert_eq(got[i]->err, ERR_OK, "batch %u: %s", (unsigned)u->done_n, err_name(got[i]->err));
-		u->acked[u->done_n++] = disk_faulty_events(u->r.faulty);
+		if (got[i]->verb == STORE_COMMIT)
+			u->acked[u->done_n++] = disk_faulty_events(u->r.faulty);
 		store_op_free(&got[i]);
 	}
 }
@@ -56,6 +58,8 @@ static void run_go(struct run *u, unsigned n, unsigned depth, uint64_t seed)
 {
 	struct rnd rnd;
 	rnd_seed(&rnd, seed);
+	u->m.parts = true;
+	rnd_seed(&u->m.rnd, seed + 1);
 	while (u->done_n < n) {
 		while (u->n < n && store_pending(u->r.c) < depth && rnd_below(&rnd, 3)) {
 			store_submit(u->r.c, model_step(&u->m, &u->r, &rnd));
@@ -185,7 +189,7 @@ Test(crash, many_in_flight)
 
 Test(crash, large_bodies_over_segments)
 {
-	cut_run(3, 100, 8, 40000, 2, false);
+	cut_run(3, 100, 8, 40000, 3, false);
 }
 
 Test(crash, long_run)
@@ -196,7 +200,77 @@ Test(crash, long_run)
 /* A relay's load in few segments: they are used again while old references may still come back. */
 Test(crash, segments_used_again)
 {
-	cut_run(6, 400, 8, 12000, 7, true);
+	cut_run(6, 400, 8, 12000, 19, true);
+}
+
+/* The start after a cut is cut as well, and what was done after it. */
+static unsigned recut(struct run *u, struct disk_mem *mem, uint64_t seed)
+{
+	unsigned bad = 0;
+	struct rig r;
+	image_rig(&r, u, mem);
+	r.faulty = disk_faulty_create(mem, seed);
+	r.conf.disk = &disk_faulty_ops;
+	r.conf.disk_arg = r.faulty;
+	disk_faulty_record(r.faulty);
+	cr_assert_eq(rig_open(&r), ERR_OK, "%s", r.why);
+	char *before = model_dump_store(&r, u->acct);
+	enum err e;
+	cr_assert_neq(rig_deliver(&r, u->acct, STORE_INBOX, "after the cut", 13, &e), 0);
+	uint64_t acked = disk_faulty_events(r.faulty);
+	char *after = model_dump_store(&r, u->acct);
+	rig_close(&r);
+	struct disk_cut *cut = disk_cut_begin(r.faulty);
+	for (uint64_t ev = 0; ev <= disk_faulty_events(r.faulty); ev++) {
+		disk_cut_advance(cut, ev);
+		struct disk_mem *again = disk_cut_image(cut, (enum disk_cut_mode)((seed + ev) % DISK_CUT_N), seed ^ ev);
+		struct rig x;
+		image_rig(&x, u, again);
+		bool ok = rig_open(&x) == ERR_OK;
+		char *got = ok ? model_dump_store(&x, u->acct) : NULL;
+		ok = ok && (strcmp(got, after) == 0 || (ev < acked && strcmp(got, before) == 0));
+		if (!ok)
+			cr_log_error("seed %llu event %llu: %s", (unsigned long long)seed, (unsigned long long)ev, x.why);
+		bad += !ok;
+		free(got);
+		u->images++;
+		store_close(&x.s);
+		disk_mem_destroy(&again);
+	}
+	disk_cut_end(&cut);
+	free(before);
+	free(after);
+	disk_faulty_destroy(&r.faulty);
+	return bad;
+}
+
+Test(crash, the_start_is_cut_too)
+{
+	struct run u;
+	run_init(&u, 7, 9000);
+	run_go(&u, 80, 6, 7);
+	struct disk_cut *cut = disk_cut_begin(u.r.faulty);
+	for (uint64_t ev = u.start; ev <= disk_faulty_events(u.r.faulty); ev += 11 * SPARSE) {
+		disk_cut_advance(cut, ev);
+		for (int mode = DISK_CUT_TORN; mode < DISK_CUT_N; mode++) {
+			struct disk_mem *mem = disk_cut_image(cut, (enum disk_cut_mode)mode, ev);
+			cr_expect_eq(recut(&u, mem, ev * 2 + (uint64_t)mode), 0);
+			disk_mem_destroy(&mem);
+		}
+	}
+	disk_cut_end(&cut);
+	cr_log_info("%llu images", (unsigned long long)u.images);
+	run_fini(&u);
+}
+
+/* VEREDUS_CRASH_RUNS=n: so many more runs with seeds of the clock, each said when it fails. */
+Test(crash, more_runs, .timeout = 36000)
+{
+	const char *env = getenv("VEREDUS_CRASH_RUNS");
+	uint64_t seed = clock_wall_us();
+	for (int i = 0; env && i < atoi(env); i++, seed++)
+		cut_run(seed, 50 + (unsigned)(seed % 200), 1 + (unsigned)(seed % 13), 500 + (uint32_t)(seed % 20000),
+			1 + (unsigned)(seed % 5), seed % 3 == 0);
 }
 
 /* The check itself: when the disk lies about flushes, acknowledged batches are missed. */
