@@ -102,8 +102,11 @@ static void no_bounce(struct delivery *d, struct queue_job *job, const char *why
 }
 
 /* Failed recipients are told to the sender, but never about a report (RFC 5321 6.1, 4.5.5). */
-static void job_report(struct delivery *d, struct queue_job *job)
+static void job_report(struct delivery *d, struct queue_job *job, unsigned n_failed)
 {
+	log_info("delivery: item %llx from <" SPAN_FMT ">: %u of %u recipients failed at %s: " SPAN_FMT,
+		 (unsigned long long)job->id, SPAN_ARG(job->st.from), n_failed, job->st.n_rcpt, job->site->name,
+		 SPAN_ARG(job->st.last));
 	if (job->st.from.len == 0)
 		no_bounce(d, job, "a bounce is not bounced");
 	else if (!d->env->conf->bounce)
@@ -129,7 +132,7 @@ void delivery_job_over(struct delivery *d, struct queue_job **jobp)
 		stat_add(d->env->stat, job->expired && i == QUEUE_FAILED ? STAT_delivery_expired : counter[i], n[i]);
 	job->st.tries++;
 	if (n[QUEUE_FAILED] > 0)
-		job_report(d, job);
+		job_report(d, job, n[QUEUE_FAILED]);
 	else
 		queue_settle(d->env->queue, &job);
 }
@@ -162,6 +165,8 @@ void delivery_site_hold(struct delivery *d, struct queue_site *site, struct span
 	uint64_t hold_s = env->conf->retry_min_s > 0 && env->conf->retry_min_s < SITE_HOLD_S ? env->conf->retry_min_s :
 											       SITE_HOLD_S;
 	site->hold_us = env->wall_us + hold_s * 1000000;
+	if (!site->down)
+		log_info("delivery: %s is left alone for %u s: %s", site->name, (unsigned)hold_s, site->last);
 	site->down = true;
 }
 
@@ -182,6 +187,8 @@ void delivery_site_failed(struct delivery *d, struct queue_site *site, bool for_
 
 void delivery_site_works(struct queue_site *site)
 {
+	if (site->down)
+		log_info("delivery: %s works again", site->name);
 	site->down = false;
 	site->hold_us = 0;
 	site->last[0] = '\0';

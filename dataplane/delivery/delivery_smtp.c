@@ -545,7 +545,9 @@ static void out_shutdown(struct session *s)
 static void out_close(struct session *s)
 {
 	struct out *o = (struct out *)s;
-	if (o->state != OUT_NEW && o->state != OUT_DEAD)
+	if (o->state == OUT_IDLE || o->state == OUT_QUIT)
+		dead(o);
+	else if (o->state != OUT_NEW && o->state != OUT_DEAD)
 		lost_because(o, "connection lost");
 	body_end(o);
 	list_del(&o->idle);
