@@ -105,7 +105,8 @@ static enum err configure(struct port *p, const struct conf_port *c)
 	if ((di.tx_offload_capa & CSUM_L4) == CSUM_L4)
 		conf.txmode.offloads |= CSUM_L4;
 	/* Segmentation needs the checksums it fills and frames of more than one buffer. */
-	if ((conf.txmode.offloads & CSUM_L4) && (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
+	if ((conf.txmode.offloads & CSUM_L4) && (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) &&
+	    strcmp(di.driver_name, "net_tap") != 0) /* counts the Ethernet header into the MTU, refuses */
 		conf.txmode.offloads |= di.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO;
 	if (c->trust_rx_checksum)
 		conf.rxmode.offloads = di.rx_offload_capa & RTE_ETH_RX_OFFLOAD_CHECKSUM;

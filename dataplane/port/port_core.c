@@ -35,10 +35,11 @@ void port_core_destroy(struct port_core **pc)
 
 #include "hot.h"
 
-#define STUCK_MAX 256 /* flushes without progress after which waiting frames are dropped */
-#define TX_BURST  64
-#define TX_TRIES  4
-#define KICK_MAX  (1 << 16) /* idle flushes */
+#define STUCK_MAX  256 /* flushes without progress after which a waiting frame is dropped */
+#define STUCK_MORE 16
+#define TX_BURST   64
+#define TX_TRIES   4
+#define KICK_MAX   (1 << 16) /* idle flushes */
 
 static void push(struct port_core *pc, unsigned to, struct pkt *p)
 {
@@ -273,13 +274,12 @@ static unsigned send_burst(struct port_core *pc, unsigned n)
 	return sent;
 }
 
-/* Nothing went for long: the link is down or its peer has gone. */
+/* Nothing went for long: the first frame may be one that the driver never takes, or the link is down. One is
+ * dropped, the next after fewer tries, so that a bad frame costs itself only. */
 COLD static void drop_stuck(struct port_core *pc)
 {
-	stat_add(pc->stat, STAT_port_tx_drop, pc->n_tx);
-	rte_pktmbuf_free_bulk(pc->tx, pc->n_tx);
-	pc->n_tx = 0;
-	pc->stuck = 0;
+	drop_refused(pc, 0, pc->n_tx);
+	pc->stuck = STUCK_MAX - STUCK_MORE;
 }
 
 static void take_frames(struct port_core *pc)

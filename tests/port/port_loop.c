@@ -2,10 +2,11 @@
  * port_loop.c: two devices joined back to back, two workers on each, a real EAL: what one sends the other
  * must receive, every frame at the worker that owns its flow, whole and with right checksums.
  *
- * usage: port_loop [-2] [-n] [vhost | DEVICE_A DEVICE_B [WORKERS]]      as root; without devices a pair of memif
+ * usage: port_loop [-2] [-n] [-b] [vhost | DEVICE_A DEVICE_B [WORKERS]]      as root; without devices a pair of memif
  * vhost: from a virtio-user device to a vhost one; needs -2
  * -2: in two processes, as virtio-user needs it, which starts second; else B starts first
  * -n: no huge pages, even if there are some
+ * -b: big packets at B, which then takes what the device of A was asked to cut and did not need to
  *
  * Each worker sends TCP frames of random flows and sizes on A, small and to be segmented, of both
  * families, some in several buffers; one ARP frame goes to everybody. On B each worker checks what it
@@ -52,7 +53,7 @@ static struct shared {
 static struct port *port[2];
 static struct pkt_pool *pool;
 static unsigned n_workers = 2;
-static bool huge_pages = true;
+static bool huge_pages = true, big;
 static unsigned late; /* the device that is opened second, where there are two processes */
 static struct worker {
 	struct stat stat;
@@ -281,7 +282,9 @@ static void run(struct conf_port *ports, unsigned first, unsigned n)
 			 .log_level = LOG_L_INFO, .huge_pages = huge_pages};
 
 	MUST(port_eal_start(&c) == ERR_OK, "EAL");
-	pool = pkt_pool_create("loop", PACKETS - 1, PKT_ROOM);
+	bool big_here = big && first + n == 2;
+	pool = pkt_pool_create("loop", big_here ? PACKETS / 16 - 1 : PACKETS - 1,
+			       big_here ? PKT_BIG_ROOM : PKT_ROOM);
 	MUST(pool, "no memory for the pool");
 	for (unsigned i = first; i < first + n; i++) {
 		MUST(port_open(&port[i], &ports[i], i, n_workers, pool) == ERR_OK, "port");
@@ -321,6 +324,7 @@ int main(int argc, char **argv)
 	for (; argc > 1 && argv[1][0] == '-'; argc--, argv++) {
 		two |= strcmp(argv[1], "-2") == 0;
 		huge_pages &= strcmp(argv[1], "-n") != 0;
+		big |= strcmp(argv[1], "-b") == 0;
 	}
 	for (unsigned i = 0; i < 2; i++)
 		snprintf(dev[i], sizeof(dev[i]), "net_memif%u,role=%s,socket=veredus-loop-%d", i,
@@ -328,7 +332,8 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "vhost") == 0) {
 		snprintf(dev[0], sizeof(dev[0]), "net_virtio_user0,mac=02:00:00:00:00:0a,path=/tmp/veredus-loop-%d",
 			 (int)getpid());
-		snprintf(dev[1], sizeof(dev[1]), "net_vhost0,iface=/tmp/veredus-loop-%d", (int)getpid());
+		snprintf(dev[1], sizeof(dev[1]), "net_vhost0,iface=/tmp/veredus-loop-%d%s", (int)getpid(),
+			 big ? ",tso=1" : "");
 	}
 	if (argc > 2) {
 		ports[0].device = argv[1];
