@@ -125,6 +125,7 @@ void imap_auth_done(struct session *s, struct auth_op *op)
 	struct imap *im = (struct imap *)s;
 	bool ok = op->ok;
 	uint64_t acct = op->acct;
+	char caps[IMAP_CAPS_MAX];
 
 	auth_op_free(&op);
 	if (im->phase != IMAP_P_WAIT)
@@ -134,7 +135,7 @@ void imap_auth_done(struct session *s, struct auth_op *op)
 		im->acct = acct;
 		im->state = IMAP_AUTH;
 		s->deadline_us = imap_now(im) + imap_idle_us(im);
-		imap_finish(im, false, "OK [CAPABILITY %s] Logged in", imap_capabilities(im));
+		imap_finish(im, false, "OK [CAPABILITY %s] Logged in", imap_capabilities(im, caps));
 	} else {
 		stat_inc(s->env->stat, STAT_auth_failed);
 		im->n_denied++;

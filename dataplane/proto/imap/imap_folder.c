@@ -345,7 +345,7 @@ static uint64_t status_deleted(const struct store_folder *f)
 	return f->deleted;
 }
 
-/* RFC 3501 6.3.10; SIZE: RFC 8438; DELETED: RFC 9051 */
+/* RFC 3501 6.3.10; SIZE: RFC 8438; DELETED: RFC 9051; APPENDLIMIT: RFC 7889 */
 static const struct {
 	struct span name;
 	uint64_t (*get)(const struct store_folder *f);
@@ -357,6 +357,7 @@ static const struct {
 	{{(const uint8_t *)"UNSEEN", 6}, status_unseen},
 	{{(const uint8_t *)"SIZE", 4}, status_size},
 	{{(const uint8_t *)"DELETED", 7}, status_deleted},
+	{{(const uint8_t *)"APPENDLIMIT", 11}, NULL}, /* the server's */
 };
 
 struct status_job {
@@ -364,38 +365,44 @@ struct status_job {
 	uint32_t mask;    /* of status_item */
 };
 
-static void status_found(struct imap *im, enum err e, const struct store_folder *f)
+void imap_status_write(struct imap *im, const struct store_folder *f, struct span wire, uint32_t mask)
 {
-	const struct status_job *job = im->job;
 	struct buf b;
 	char sep = '(';
 
-	if (e != ERR_OK) {
-		imap_finish_err(im, e);
-		return;
-	}
-	if (f->noselect) {
-		imap_finish(im, false, "NO [CANNOT] Mailbox cannot be selected");
-		return;
-	}
 	buf_init(&b);
 	buf_add_str(&b, "* STATUS ");
-	mail_astring_write(&b, job->wire);
+	mail_astring_write(&b, wire);
 	buf_add_u8(&b, ' ');
 	for (unsigned i = 0; i < ARRAY_LEN(status_item); i++) {
-		if (!(job->mask >> i & 1))
+		if (!(mask >> i & 1))
 			continue;
-		buf_printf(&b, "%c" SPAN_FMT " %llu", sep, SPAN_ARG(status_item[i].name),
-			   (unsigned long long)status_item[i].get(f));
+		buf_printf(&b, "%c" SPAN_FMT " ", sep, SPAN_ARG(status_item[i].name));
+		buf_printf(&b, "%llu",
+			   (unsigned long long)(status_item[i].get ? status_item[i].get(f)
+								   : im->s.env->conf->message_size_max));
 		sep = ' ';
 	}
 	buf_add_str(&b, ")\r\n");
 	stream_write(&im->s.st, buf_span(&b));
 	buf_fini(&b);
-	imap_finish_ok(im, false);
 }
 
-static bool status_items(struct imap_parser *p, uint32_t *mask)
+static void status_found(struct imap *im, enum err e, const struct store_folder *f)
+{
+	const struct status_job *job = im->job;
+
+	if (e != ERR_OK) {
+		imap_finish_err(im, e);
+	} else if (f->noselect) {
+		imap_finish(im, false, "NO [CANNOT] Mailbox cannot be selected");
+	} else {
+		imap_status_write(im, f, job->wire, job->mask);
+		imap_finish_ok(im, false);
+	}
+}
+
+bool imap_status_items(struct imap_parser *p, uint32_t *mask)
 {
 	struct span word;
 
@@ -431,7 +438,7 @@ void imap_cmd_status(struct imap *im, struct imap_parser *p)
 	if (!imap_name_read(im, p, &name))
 		return;
 	imap_parse_astring(&q, &job->wire);
-	if (!imap_parse_sp(p) || !status_items(p, &job->mask) || !imap_parse_end(p)) {
+	if (!imap_parse_sp(p) || !imap_status_items(p, &job->mask) || !imap_parse_end(p)) {
 		imap_bad(im, "STATUS wants a mailbox name and items");
 		return;
 	}

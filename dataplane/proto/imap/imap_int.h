@@ -184,7 +184,6 @@ static inline bool imap_room(const struct imap *im)
 	return stream_pending(&im->s.st) < STREAM_TX_HIGH;
 }
 void imap_bye(struct imap *im, const char *text);
-const char *imap_capabilities(const struct imap *im);
 void imap_enter(struct imap *im, enum imap_phase phase);
 struct span imap_tag(const struct imap *im);
 /* "tag ", or "* " where none could be read. */
@@ -197,6 +196,12 @@ static inline uint64_t imap_now(const struct imap *im)
 {
 	return im->s.env->now_us;
 }
+
+/* ---- imap_any.c ---- */
+imap_command imap_cmd_capability, imap_cmd_noop, imap_cmd_logout, imap_cmd_id, imap_cmd_enable;
+#define IMAP_CAPS_MAX 320
+/* Writes them to out and returns it. */
+const char *imap_capabilities(const struct imap *im, char out[IMAP_CAPS_MAX]);
 
 /* ---- imap_auth.c ---- */
 imap_command imap_cmd_login, imap_cmd_authenticate;
@@ -236,6 +241,9 @@ imap_command imap_cmd_create, imap_cmd_delete, imap_cmd_rename, imap_cmd_subscri
 	imap_cmd_namespace;
 /* Reads a mailbox name; *out is UTF-8, INBOX in capitals, in the arena. False after it has answered. */
 bool imap_name_read(struct imap *im, struct imap_parser *p, struct span *out);
+/* "(MESSAGES UIDNEXT)" as a mask of items; and the response STATUS with them for a mailbox. */
+bool imap_status_items(struct imap_parser *p, uint32_t *mask);
+void imap_status_write(struct imap *im, const struct store_folder *f, struct span wire, uint32_t mask);
 /* The same from its wire form; .p == NULL: not a name. */
 struct span imap_name_decode(struct arena *a, struct span wire);
 /* Looks the name (in the arena) up; next is called with ERR_OK, ERR_NOT_FOUND or the store's error. */

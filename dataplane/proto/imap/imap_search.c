@@ -1,5 +1,5 @@
 /*
- * imap_search.c: SEARCH (RFC 3501 6.4.4, 7.2.5).
+ * imap_search.c: SEARCH (RFC 3501 6.4.4, 7.2.5), ESEARCH (RFC 4731), WITHIN (RFC 5032).
  *
  * Each message is asked three times at most: with what the view knows, then with its header, then with all of it;
  * the next only if the answer is still open (unknown AND false is false). So flags, dates and sizes decide first
@@ -22,7 +22,10 @@ struct search_job {
 	struct imap_search search;
 	uint32_t i, ahead; /* the message at hand; the next to ask for ahead */
 	enum level level;
-	size_t off; /* of im->out, already written */
+	uint32_t min, max, count; /* of what was found */
+	struct imap_set_writer all;
+	bool begun;               /* the answer is being written, */
+	size_t off;               /*   up to here of im->out */
 };
 
 static enum answer answer_of(bool yes)
@@ -170,7 +173,7 @@ static enum answer ask_header(struct imap *im, const struct imap_search_node *n,
 static enum answer ask(struct imap *im, const struct imap_search_node *n, const struct store_ent *e, enum level level)
 {
 	uint32_t index = (uint32_t)(e - im->view->ent);
-	int64_t day = e->idate_s / DAY_S;
+	int64_t day = e->idate_s / DAY_S, wall_s = (int64_t)(im->s.env->wall_us / 1000000);
 
 	if (n->key >= IMAP_KEY_HEADER && level == LEVEL_VIEW)
 		return OPEN;
@@ -207,6 +210,10 @@ static enum answer ask(struct imap *im, const struct imap_search_node *n, const 
 		return answer_of(e->size > n->number);
 	case IMAP_KEY_SMALLER:
 		return answer_of(e->size < n->number);
+	case IMAP_KEY_OLDER:
+		return answer_of(e->idate_s <= wall_s - n->number);
+	case IMAP_KEY_YOUNGER:
+		return answer_of(e->idate_s >= wall_s - n->number);
 	case IMAP_KEY_SEQ:
 	case IMAP_KEY_UID:
 		return answer_of(imap_set_has(&n->set, index));
@@ -262,6 +269,43 @@ static void read_ahead(struct imap *im, struct search_job *job)
 	}
 }
 
+/* Numbers come in rising order. */
+static void found(struct imap *im, struct search_job *job, uint32_t number)
+{
+	if (!job->search.ret)
+		buf_printf(&im->out, " %u", number);
+	else if (job->search.ret & IMAP_RETURN_ALL)
+		imap_set_put(&job->all, number);
+	if (job->count++ == 0)
+		job->min = number;
+	job->max = number;
+}
+
+/* What stands before the numbers: "* SEARCH" or "* ESEARCH (TAG "a") UID MIN 1 COUNT 5 ALL ". */
+static void answer_begin(struct imap *im, struct search_job *job)
+{
+	struct stream *st = &im->s.st;
+	unsigned ret = job->search.ret;
+
+	job->begun = true;
+	if (!ret) {
+		stream_str(st, "* SEARCH");
+		return;
+	}
+	imap_set_end(&job->all);
+	stream_str(st, "* ESEARCH (TAG \"");
+	stream_write(st, imap_tag(im));
+	stream_str(st, im->uid ? "\") UID" : "\")");
+	if (job->count && (ret & IMAP_RETURN_MIN))
+		stream_printf(st, " MIN %u", job->min);
+	if (job->count && (ret & IMAP_RETURN_MAX))
+		stream_printf(st, " MAX %u", job->max);
+	if (ret & IMAP_RETURN_COUNT)
+		stream_printf(st, " COUNT %u", job->count);
+	if (job->count && (ret & IMAP_RETURN_ALL))
+		stream_str(st, " ALL ");
+}
+
 /* Decides about the message at hand; false when it is being read. */
 static bool search_message(struct imap *im, struct search_job *job)
 {
@@ -279,7 +323,7 @@ static bool search_message(struct imap *im, struct search_job *job)
 		return true;
 	}
 	if (a == YES)
-		buf_printf(&im->out, " %u", im->uid ? e->uid : job->i + 1);
+		found(im, job, im->uid ? e->uid : job->i + 1);
 	search_next(job);
 	return true;
 }
@@ -293,6 +337,8 @@ static bool search_work(struct imap *im)
 			return true;
 	}
 	imap_msg_drop(im);
+	if (!job->begun)
+		answer_begin(im, job);
 	while (job->off < im->out.len) {
 		struct span part = span_head(span_from(buf_span(&im->out), job->off), OUT_STEP);
 
@@ -342,8 +388,8 @@ void imap_cmd_search(struct imap *im, struct imap_parser *p)
 		imap_bad(im, "Invalid search keys");
 	} else {
 		im->job = job;
+		job->all.out = &im->out;
 		search_resolve(im, &job->search);
-		buf_add_str(&im->out, "* SEARCH");
 		imap_work(im, search_work);
 	}
 }

@@ -33,6 +33,7 @@ static const struct {
 	{NAME("NEW"), IMAP_KEY_NEW, ARG_NONE, 0, {0}},
 	{NAME("OLD"), IMAP_KEY_OLD, ARG_NONE, 0, {0}},
 	{NAME("ON"), IMAP_KEY_ON, ARG_DATE, 0, {0}},
+	{NAME("OLDER"), IMAP_KEY_OLDER, ARG_NUMBER, 0, {0}}, /* RFC 5032 */
 	{NAME("RECENT"), IMAP_KEY_FLAG, ARG_NONE, RECENT, {0}},
 	{NAME("SEEN"), IMAP_KEY_FLAG, ARG_NONE, STORE_SEEN, {0}},
 	{NAME("SINCE"), IMAP_KEY_SINCE, ARG_DATE, 0, {0}},
@@ -55,6 +56,7 @@ static const struct {
 	{NAME("SMALLER"), IMAP_KEY_SMALLER, ARG_NUMBER, 0, {0}},
 	{NAME("UID"), IMAP_KEY_UID, ARG_SET, 0, {0}},
 	{NAME("UNDRAFT"), IMAP_KEY_UNFLAG, ARG_NONE, STORE_DRAFT, {0}},
+	{NAME("YOUNGER"), IMAP_KEY_YOUNGER, ARG_NUMBER, 0, {0}},
 };
 
 static enum err key_parse(struct imap_parser *p, struct imap_search *s, unsigned depth,
@@ -195,11 +197,48 @@ static enum err key_parse(struct imap_parser *p, struct imap_search *s, unsigned
 	return ERR_SYNTAX;
 }
 
+static const struct {
+	struct span name;
+	unsigned bit;
+} return_opt[] = {
+	{NAME("MIN"), IMAP_RETURN_MIN},
+	{NAME("MAX"), IMAP_RETURN_MAX},
+	{NAME("COUNT"), IMAP_RETURN_COUNT},
+	{NAME("ALL"), IMAP_RETURN_ALL},
+};
+
+/* "RETURN (MIN COUNT) ", RFC 4731 3.1; an empty list asks for ALL. */
+static bool return_parse(struct imap_parser *p, unsigned *ret)
+{
+	struct span word;
+
+	if (!imap_parse_word(p, SPAN("RETURN")))
+		return true;
+	if (!imap_parse_sp(p) || !imap_parse_char(p, '('))
+		return false;
+	while (imap_parse_atom(p, &word)) {
+		unsigned i = 0;
+
+		while (i < ARRAY_LEN(return_opt) && !span_ieq(word, return_opt[i].name))
+			i++;
+		if (i == ARRAY_LEN(return_opt))
+			return false;
+		*ret |= return_opt[i].bit;
+		if (!imap_parse_sp(p))
+			break;
+	}
+	if (*ret == 0)
+		*ret = IMAP_RETURN_ALL;
+	return imap_parse_char(p, ')') && imap_parse_sp(p);
+}
+
 enum err imap_search_parse(struct imap_parser *p, struct imap_search *s)
 {
 	enum err e;
 
 	*s = (struct imap_search){0};
+	if (!return_parse(p, &s->ret))
+		return ERR_SYNTAX;
 	if (imap_parse_word(p, SPAN("CHARSET"))) {
 		if (!imap_parse_sp(p) || !imap_parse_astring(p, &s->charset) || !imap_parse_sp(p))
 			return ERR_SYNTAX;

@@ -21,6 +21,7 @@ enum imap_key {
 	IMAP_KEY_KEYWORD, IMAP_KEY_UNKEYWORD,
 	IMAP_KEY_BEFORE, IMAP_KEY_ON, IMAP_KEY_SINCE,
 	IMAP_KEY_LARGER, IMAP_KEY_SMALLER,
+	IMAP_KEY_OLDER, IMAP_KEY_YOUNGER, /* RFC 5032: number of seconds */
 	IMAP_KEY_SEQ, IMAP_KEY_UID,
 	/* need the header */
 	IMAP_KEY_HEADER,
@@ -41,7 +42,11 @@ struct imap_search_node {
 	uint64_t kw;            /* KEYWORD: filled in with the view's bits */
 };
 
+/* RFC 4731: what is to be returned. */
+enum { IMAP_RETURN_MIN = 1, IMAP_RETURN_MAX = 2, IMAP_RETURN_COUNT = 4, IMAP_RETURN_ALL = 8 };
+
 struct imap_search {
+	unsigned ret; /* 0: the SEARCH of RFC 3501 */
 	struct imap_search_node *root;
 	struct imap_search_node *sets[IMAP_SEARCH_NODES]; /* SEQ, UID, KEYWORD and UNKEYWORD, to be resolved */
 	unsigned n_sets, n_nodes, n_texts;

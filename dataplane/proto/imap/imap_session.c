@@ -15,8 +15,6 @@
 #define SKIP_MAX_NEW 65536u        /* bytes of a refused LITERAL+ that are thrown away before login */
 #define SKIP_MAX     (256u << 20)  /* and after */
 
-static imap_command cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable;
-
 enum {
 	ANY = IMAP_NEW | IMAP_AUTH | IMAP_SELECTED,
 	IN = IMAP_AUTH | IMAP_SELECTED,
@@ -25,9 +23,9 @@ enum {
 #define NAME(s) {(const uint8_t *)(s), sizeof(s) - 1}
 /* RFC 3501 section 6, in its order, then the extensions'. */
 static const struct imap_verb verbs[] = {
-	{NAME("CAPABILITY"), ANY, IMAP_UID_NO, false, cmd_capability},
-	{NAME("NOOP"), ANY, IMAP_UID_NO, false, cmd_noop},
-	{NAME("LOGOUT"), ANY, IMAP_UID_NO, false, cmd_logout},
+	{NAME("CAPABILITY"), ANY, IMAP_UID_NO, false, imap_cmd_capability},
+	{NAME("NOOP"), ANY, IMAP_UID_NO, false, imap_cmd_noop},
+	{NAME("LOGOUT"), ANY, IMAP_UID_NO, false, imap_cmd_logout},
 	{NAME("AUTHENTICATE"), IMAP_NEW, IMAP_UID_NO, false, imap_cmd_authenticate},
 	{NAME("LOGIN"), IMAP_NEW, IMAP_UID_NO, false, imap_cmd_login},
 	{NAME("SELECT"), IN, IMAP_UID_NO, false, imap_cmd_select},
@@ -41,18 +39,18 @@ static const struct imap_verb verbs[] = {
 	{NAME("LSUB"), IN, IMAP_UID_NO, false, imap_cmd_lsub},
 	{NAME("STATUS"), IN, IMAP_UID_NO, false, imap_cmd_status},
 	{NAME("APPEND"), IN, IMAP_UID_NO, false, imap_cmd_append},
-	{NAME("CHECK"), SEL, IMAP_UID_NO, false, cmd_noop},
+	{NAME("CHECK"), SEL, IMAP_UID_NO, false, imap_cmd_noop},
 	{NAME("CLOSE"), SEL, IMAP_UID_NO, false, imap_cmd_close},
 	{NAME("EXPUNGE"), SEL, IMAP_UID_MAY, false, imap_cmd_expunge},
 	{NAME("SEARCH"), SEL, IMAP_UID_MAY, true, imap_cmd_search},
 	{NAME("FETCH"), SEL, IMAP_UID_MAY, true, imap_cmd_fetch},
 	{NAME("STORE"), SEL, IMAP_UID_MAY, true, imap_cmd_store},
 	{NAME("COPY"), SEL, IMAP_UID_MAY, false, imap_cmd_copy},
-	{NAME("ID"), ANY, IMAP_UID_NO, false, cmd_id},              /* RFC 2971 */
+	{NAME("ID"), ANY, IMAP_UID_NO, false, imap_cmd_id},              /* RFC 2971 */
 	{NAME("IDLE"), IN, IMAP_UID_NO, false, imap_cmd_idle},      /* RFC 2177 */
 	{NAME("NAMESPACE"), IN, IMAP_UID_NO, false, imap_cmd_namespace}, /* RFC 2342 */
 	{NAME("UNSELECT"), SEL, IMAP_UID_NO, false, imap_cmd_unselect},  /* RFC 3691 */
-	{NAME("ENABLE"), IN, IMAP_UID_NO, false, cmd_enable},       /* RFC 5161 */
+	{NAME("ENABLE"), IN, IMAP_UID_NO, false, imap_cmd_enable},       /* RFC 5161 */
 	{NAME("MOVE"), SEL, IMAP_UID_MAY, false, imap_cmd_move},    /* RFC 6851 */
 };
 
@@ -488,15 +486,10 @@ void imap_run(struct imap *im)
 	}
 }
 
-const char *imap_capabilities(const struct imap *im)
-{
-#define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN"
-	return im->state == IMAP_NEW ? CAPABILITIES " AUTH=PLAIN" : CAPABILITIES;
-}
-
 static void on_open(struct session *s)
 {
 	struct imap *im = (struct imap *)s;
+	char caps[IMAP_CAPS_MAX];
 
 	memset((uint8_t *)im + sizeof(im->s), 0, sizeof(*im) - sizeof(im->s));
 	arena_init(&s->arena, IMAP_ARENA_MAX);
@@ -510,7 +503,7 @@ static void on_open(struct session *s)
 	if (s->env->shutting_down)
 		imap_bye(im, "Server is shutting down");
 	else
-		stream_printf(&s->st, "* OK [CAPABILITY %s] %s ready\r\n", imap_capabilities(im),
+		stream_printf(&s->st, "* OK [CAPABILITY %s] %s ready\r\n", imap_capabilities(im, caps),
 			      s->env->conf->hostname);
 }
 
@@ -578,88 +571,3 @@ const struct proto imap_proto = {
 	.shutdown = on_shutdown,
 	.close = on_close,
 };
-
-/* ---- commands of any state ---- */
-
-static void cmd_capability(struct imap *im, struct imap_parser *p)
-{
-	if (!imap_parse_end(p)) {
-		imap_bad(im, "CAPABILITY takes no argument");
-		return;
-	}
-	stream_printf(&im->s.st, "* CAPABILITY %s\r\n", imap_capabilities(im));
-	imap_finish_ok(im, false);
-}
-
-/* NOOP and CHECK: the moment to tell what is new. */
-static void cmd_noop(struct imap *im, struct imap_parser *p)
-{
-	if (!imap_parse_end(p)) {
-		imap_bad(im, "No argument is taken");
-		return;
-	}
-	imap_finish_ok(im, true);
-}
-
-static void cmd_logout(struct imap *im, struct imap_parser *p)
-{
-	if (!imap_parse_end(p)) {
-		imap_bad(im, "LOGOUT takes no argument");
-		return;
-	}
-	stream_str(&im->s.st, "* BYE Logging out\r\n");
-	imap_tag_write(im);
-	stream_str(&im->s.st, "OK LOGOUT completed\r\n");
-	stream_close(&im->s.st);
-	im->s.deadline_us = imap_now(im) + IMAP_LAST_US;
-	imap_enter(im, IMAP_P_CLOSED);
-	imap_end(im);
-}
-
-/* RFC 2971 3.3: at most 30 pairs; what the client says of itself is of no use here. */
-static bool id_params(struct imap_parser *p)
-{
-	struct span key, value;
-
-	if (imap_parse_word(p, SPAN("NIL")))
-		return true;
-	if (!imap_parse_char(p, '('))
-		return false;
-	if (imap_parse_char(p, ')'))
-		return true;
-	for (unsigned i = 0; i < 30; i++) {
-		if (!imap_parse_string(p, &key) || !imap_parse_sp(p) || !imap_parse_nstring(p, &value))
-			return false;
-		if (imap_parse_char(p, ')'))
-			return true;
-		if (!imap_parse_sp(p))
-			return false;
-	}
-	return false;
-}
-
-static void cmd_id(struct imap *im, struct imap_parser *p)
-{
-	if (!imap_parse_sp(p) || !id_params(p) || !imap_parse_end(p)) {
-		imap_bad(im, "ID wants NIL or a list of pairs");
-		return;
-	}
-	stream_str(&im->s.st, "* ID (\"name\" \"veredus\")\r\n");
-	imap_finish_ok(im, false);
-}
-
-/* RFC 5161: unknown words are ignored, and none is known yet. */
-static void cmd_enable(struct imap *im, struct imap_parser *p)
-{
-	struct span word;
-	unsigned n = 0;
-
-	while (imap_parse_sp(p) && imap_parse_atom(p, &word))
-		n++;
-	if (!n || !imap_parse_end(p)) {
-		imap_bad(im, "ENABLE wants names of capabilities");
-		return;
-	}
-	stream_str(&im->s.st, "* ENABLED\r\n");
-	imap_finish_ok(im, false);
-}

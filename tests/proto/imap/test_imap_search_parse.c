@@ -24,7 +24,8 @@ static enum err parse(struct span text)
 }
 
 static const char *const key_name[IMAP_KEY_N] = {
-	"&", "|", "!", "flag", "unflag", "new", "old", "kw", "unkw", "before", "on", "since", "larger", "smaller", "seq",
+	"&", "|", "!", "flag", "unflag", "new", "old", "kw", "unkw", "before", "on", "since", "larger", "smaller", "older",
+	"younger", "seq",
 	"uid", "header", "sentbefore", "senton", "sentsince", "body", "text",
 };
 
@@ -54,6 +55,8 @@ static const struct {
 	{"(SEEN (OLD NEW)) UID 5", "&(&(flag &(old new)) uid)"},
 	{"NOT (1:3,* LARGER 5)", "&(!(&(seq larger)))"},
 	{"*", "&(seq)"},
+	{"RETURN (MIN COUNT) OLDER 5 YOUNGER 7", "&(older younger)"},
+	{"RETURN () CHARSET UTF-8 ALL", "&(&())"},
 	{"FROM a TEXT {2}\r\n)( BODY \"x y\"", "&(header text body)"},
 	{"HEADER x \"\" KEYWORD $a UNKEYWORD b", "&(header kw unkw)"},
 	{"BEFORE 1-Feb-1994 ON \"1-Feb-1994\" SINCE 1-feb-1994", "&(before on since)"},
@@ -82,6 +85,7 @@ Test(imap_search_parse, wrong)
 		"SEEN)",  "NOT",        "OR",         "OR SEEN",    "OR SEEN ",    "FROM",       "FROM ",     "HEADER x",
 		"LARGER", "LARGER x",   "LARGER -1",  "UID",        "UID x",       "1,",         "0",         "ON x",
 		"ON 1-Foo-1994", "KEYWORD", "KEYWORD (", "CHARSET UTF-8", "CHARSET", "LARGER 4294967296",
+		"RETURN ALL", "RETURN (FOO) ALL", "RETURN (ALL)", "RETURN (ALL ALL", "RETURN", "OLDER",
 	};
 
 	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++)
