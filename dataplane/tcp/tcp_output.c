@@ -97,15 +97,17 @@ static uint32_t window_field(const struct tcp_conn *c)
 
 /* ---- one segment ---- */
 
-/* Payload [off, off + len) of the send queue behind p, copied or attached. PSH when a write ends in
- * it. */
-static bool put_payload(struct tcp_conn *c, struct pkt *p, uint32_t off, uint32_t len, bool *psh)
+/* Payload [off, off + len) of the send queue behind p, attached or copied: copied when it is short,
+ * or frugal is set and it fits. PSH when a write ends in it. False: no packet for an attachment. */
+static bool put_payload(struct tcp_conn *c, struct pkt *p, uint32_t off, uint32_t len, bool frugal,
+			bool *psh)
 {
 	struct tcpq_pos pos = tcpq_seek(&c->txq, off);
-	bool copy = len <= TCP_TX_COPY;
+	bool fits = len <= pkt_room(p);
+	bool copy = len <= TCP_TX_COPY || (frugal && fits);
 	uint32_t slices = 0;
 
-	if (!copy && len <= pkt_room(p)) {
+	if (!copy && fits) {
 		/* Many small pieces: a copy is cheaper for everyone behind us than a long chain. */
 		struct tcpq_pos look = pos;
 		for (uint32_t left = len; left && slices <= 4; slices++) {
@@ -159,10 +161,14 @@ bool tcp_xmit(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
 		stat_inc(t->stat, STAT_pkt_alloc_fail);
 		return false;
 	}
-	if (len && !put_payload(c, p, seq - c->snd_una, len, &psh)) {
+	bool frugal = t->pool_low != TCP_POOL_FINE;
+	while (len && !put_payload(c, p, seq - c->snd_una, len, frugal, &psh)) {
+		/* One packet is there: rather a copy in it than nothing. */
 		stat_inc(t->stat, STAT_pkt_alloc_fail);
 		pkt_free(p);
-		return false;
+		if (frugal || (p = pkt_alloc(t->pool)) == NULL)
+			return false;
+		frugal = true;
 	}
 	struct tcp_opts o;
 	memset(&o, 0, offsetof(struct tcp_opts, sack));
@@ -435,7 +441,7 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 	const struct port_info *port = net_port_info(c->core->net, c->dst.port);
 	uint32_t edge = c->snd_una + c->snd_wnd;
 	/* Whoever has ports cuts: the device, or software, which copies and sums in one pass. */
-	uint32_t one_max = port ? TCP_TSO_MAX : 0;
+	uint32_t one_max = port && !c->core->pool_low ? TCP_TSO_MAX : 0;
 	uint32_t cwnd = c->cwnd, sent = 0, left;
 
 	/* RFC 3042: the first two duplicate ACKs let out one new segment each. With SACK, or with
@@ -477,8 +483,12 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 		}
 		if (fin && !(c->flags & TF_FIN_SENT))
 			enter_fin_sent(c);
-		if (!send_run(c, c->snd_nxt, c->snd_nxt + len))
-			return false;
+		if (!send_run(c, c->snd_nxt, c->snd_nxt + len)) {
+			if (len <= c->mss)
+				return false;
+			one_max = 0; /* too few packets for a long chain; perhaps not for one */
+			continue;
+		}
 		*pipe += len;
 		sent += len;
 	}
@@ -537,8 +547,14 @@ void tcp_output(struct tcp_conn *c)
 	ok = ok && send_data(c);
 	if (ok && (c->flags & TF_ACK_NOW))
 		ok = tcp_xmit(c, c->snd_nxt, 0, TH_ACK);
-	if (!ok && !c->due[TCP_T_DELACK])
-		tcp_arm(c, TCP_T_DELACK, t->now_us + RETRY_US); /* no packets: again in a moment */
+	if (!ok) {
+		/* No packets: again in a moment. Either timer alone could be switched off by an ACK
+		 * that another segment causes or brings. */
+		if (!c->due[TCP_T_DELACK])
+			tcp_arm(c, TCP_T_DELACK, t->now_us + RETRY_US);
+		if (!c->due[TCP_T_RETX])
+			tcp_arm(c, TCP_T_RETX, t->now_us + RETRY_US);
+	}
 	if (c->core->conf.user_timeout_us && c->snd_una != c->snd_max && !c->due[TCP_T_LINGER])
 		tcp_arm(c, TCP_T_LINGER, t->now_us + t->conf.user_timeout_us);
 }

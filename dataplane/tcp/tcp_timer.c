@@ -104,8 +104,10 @@ static bool retx_fires(struct tcp_conn *c)
 		probe_window(c);
 		return true;
 	}
-	if (c->snd_una == c->snd_max)
+	if (c->snd_una == c->snd_max) {
+		tcp_want_output(c); /* nothing in flight: there were no packets to send */
 		return true;
+	}
 	if (c->flags & TF_PTO) {
 		c->flags &= ~(uint32_t)TF_PTO;
 		tcp_probe_tail(c);
