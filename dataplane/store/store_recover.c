@@ -24,7 +24,12 @@ struct recovery {
 	uint8_t *head_ok, *in_chain;
 	uint64_t seq, lsn, records;
 	uint32_t chain;
+	uint8_t *window;         /* of the segment that is read: one piece for all, fresh memory is what costs most */
+	uint32_t window_size;
 };
+
+#define WINDOW_MAX (4u << 20)
+#define GROUP_MOST (GROUP_CAP + 2 * DISK_BLOCK) /* bytes of the largest group */
 
 static uint32_t group_crc(const struct group_header *h)
 {
@@ -181,7 +186,13 @@ static enum err open_files(struct recovery *rc, bool *checkpoint)
 	rc->head_ok = calloc(n, 1);
 	rc->in_chain = calloc(n, 1);
 	uint8_t *block = aligned_alloc(DISK_BLOCK, DISK_BLOCK);
-	CHECK(rc->head && rc->head_ok && rc->in_chain && block);
+	rc->window_size = DISK_BLOCK;
+	for (uint32_t i = 0; i < rc->n_slot; i++) {
+		uint32_t size = s->seg[rc->slot[i]].size < WINDOW_MAX ? s->seg[rc->slot[i]].size : WINDOW_MAX;
+		rc->window_size = size > rc->window_size ? size : rc->window_size;
+	}
+	rc->window = aligned_alloc(DISK_BLOCK, rc->window_size);
+	CHECK(rc->window && rc->head && rc->head_ok && rc->in_chain && block);
 	for (uint32_t i = 0; i < rc->n_slot && e == ERR_OK; i++)
 		e = read_header(rc, rc->slot[i], block);
 	free(block);
@@ -230,31 +241,42 @@ static enum err replay_group(struct recovery *rc, uint32_t slot, uint32_t at, co
 	return ERR_OK;
 }
 
-/* Replays slot from s->cur_off on; leaves cur_off at the end. tail: where the unreplayed bytes are checked later. */
+/* Bytes [at, at + *len) of a segment file in the window; at most what the file has. */
+static enum err window_read(struct recovery *rc, const struct seg *g, uint32_t at, uint32_t *len)
+{
+	struct store *s = rc->s;
+	*len = g->size - at < rc->window_size ? g->size - at : rc->window_size;
+	enum err e = s->disk->ops->read(s->disk, g->file, at, rc->window, *len);
+	return e == ERR_OK ? e : failed(rc, g->file->name, e);
+}
+
+/* Replays slot from s->cur_off on; leaves cur_off at the end. */
 static enum err replay_segment(struct recovery *rc, uint32_t slot)
 {
 	struct store *s = rc->s;
 	struct seg *g = &s->seg[slot];
-	uint32_t from = s->cur_off, size = g->size - from;
-	if (size == 0)
-		return ERR_OK;
-	uint8_t *p = aligned_alloc(DISK_BLOCK, size);
-	CHECK(p);
-	enum err e = s->disk->ops->read(s->disk, g->file, from, p, size);
-	if (e != ERR_OK)
-		(void)failed(rc, g->file->name, e);
-	uint32_t off = 0;
-	struct group_header h;
-	while (e == ERR_OK && off < size && group_parse(p + off, size - off, &h) == ERR_OK &&
-	       h.generation == g->generation && h.seq == rc->seq + 1 && h.chain == rc->chain) {
-		e = replay_group(rc, slot, from + off, p + off, &h);
+	uint32_t begin = 0, len = 0; /* of the window */
+	while (s->cur_off < g->size) {
+		uint32_t at = s->cur_off;
+		if (len == 0 || (at - begin + GROUP_MOST > len && begin + len < g->size)) {
+			enum err e = window_read(rc, g, at, &len);
+			if (e != ERR_OK)
+				return e;
+			begin = at;
+		}
+		struct group_header h;
+		const uint8_t *p = rc->window + (at - begin);
+		if (group_parse(p, len - (at - begin), &h) != ERR_OK || h.generation != g->generation ||
+		    h.seq != rc->seq + 1 || h.chain != rc->chain)
+			return ERR_OK;
+		enum err e = replay_group(rc, slot, at, p, &h);
+		if (e != ERR_OK)
+			return e;
 		g->end_seq = h.seq;
-		off += align_up(h.bytes, DISK_BLOCK);
+		s->cur_off += align_up(h.bytes, DISK_BLOCK);
 		s->since_ckpt += align_up(h.bytes, DISK_BLOCK);
 	}
-	s->cur_off = from + off;
-	free(p);
-	return e;
+	return ERR_OK;
 }
 
 /* Parts of messages that never came to an end may lie in a segment that was used again since. */
@@ -320,25 +342,21 @@ static enum err replay(struct recovery *rc, const struct checkpoint_pos *pos)
 static enum err scan_segment(struct recovery *rc, uint32_t slot, uint32_t from, bool any, uint32_t bad_slot,
 			     uint64_t bad_off)
 {
-	struct store *s = rc->s;
-	const struct seg *g = &s->seg[slot];
-	uint32_t size = g->size - from;
-	if (size == 0)
-		return ERR_OK;
-	uint8_t *p = aligned_alloc(DISK_BLOCK, size);
-	CHECK(p);
-	enum err e = s->disk->ops->read(s->disk, g->file, from, p, size);
-	if (e != ERR_OK)
-		(void)failed(rc, g->file->name, e);
-	for (uint32_t off = 0; off < size && e == ERR_OK; off += DISK_BLOCK) {
-		struct group_header h;
-		if (!group_head_read(p + off, &h) || (!any && h.generation != rc->head[slot].generation))
-			continue;
-		if (h.durable > rc->seq)
-			e = damaged(rc, bad_slot, bad_off, "the log is damaged here (later groups are there)");
+	const struct seg *g = &rc->s->seg[slot];
+	for (uint32_t len; from < g->size; from += len) {
+		enum err e = window_read(rc, g, from, &len);
+		for (uint32_t off = 0; off < len && e == ERR_OK; off += DISK_BLOCK) {
+			struct group_header h;
+			if (!group_head_read(rc->window + off, &h) ||
+			    (!any && h.generation != rc->head[slot].generation))
+				continue;
+			if (h.durable > rc->seq)
+				e = damaged(rc, bad_slot, bad_off, "the log is damaged here (later groups are there)");
+		}
+		if (e != ERR_OK)
+			return e;
 	}
-	free(p);
-	return e;
+	return ERR_OK;
 }
 
 static enum err is_blank(struct recovery *rc, uint32_t slot, bool *blank)
@@ -453,6 +471,7 @@ enum err recover(struct store *s, char *why, size_t why_size)
 	s->chain = rc.chain;
 	atomic_store_explicit(&s->g.recovered_records, rc.records, memory_order_relaxed);
 	atomic_store_explicit(&s->g.recovered_us, clock_us() - t, memory_order_relaxed);
+	free(rc.window);
 	free(rc.slot);
 	free(rc.head);
 	free(rc.head_ok);
