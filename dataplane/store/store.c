@@ -424,6 +424,19 @@ static void conf_defaults(struct store_conf *c)
 	      c->segment_size <= 1u << 30);
 }
 
+/* Smaller segments where there is little room, so that one can be written while others become free. */
+static void fit_segments(struct store *s)
+{
+	uint64_t room = s->conf.size_max, free_bytes;
+	if (room == 0 && s->disk->ops->space(s->disk, &free_bytes) == ERR_OK)
+		room = s->seg_bytes + (free_bytes > s->conf.free_min ? free_bytes - s->conf.free_min : 0);
+	uint64_t most = room / SEGMENTS_WANTED / DISK_BLOCK * DISK_BLOCK;
+	if (most < SEGMENT_MIN)
+		most = SEGMENT_MIN;
+	if (s->conf.segment_size > most)
+		s->conf.segment_size = most;
+}
+
 /* The first segments, before anything is served. */
 static enum err first_segments(struct store *s, char *why, size_t why_size)
 {
@@ -486,8 +499,10 @@ enum err store_open(struct store **out, const struct store_conf *conf, char *why
 	index_init(&s->ix);
 	cores_init(s);
 	e = recover(s, why, why_size);
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		fit_segments(s);
 		e = first_segments(s, why, why_size);
+	}
 	if (e != ERR_OK) {
 		store_free(s);
 		return e;

@@ -210,7 +210,7 @@ struct store_conf {
 	const char *path;
 	unsigned n_cores;        /* workers + 1 for control */
 	unsigned ops_per_core;   /* [4096] */
-	uint64_t segment_size;   /* [64 MiB]; tests use less. 4 KiB multiple */
+	uint64_t segment_size;   /* [64 MiB]; less (not below 2 MiB) where there is little room. 4 KiB multiple */
 	uint64_t size_max;       /* bytes of segments; 0 = until the file system is full */
 	uint64_t free_min;       /* refuse growth when the file system has less free (looked at once a second); keep some:
 	                            a checkpoint needs room, too */

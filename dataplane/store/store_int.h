@@ -35,6 +35,8 @@
 #define GROUP_CAP          (1u << 20)   /* bytes that the largest op needs */
 #define GROUP_SLOTS        8u           /* buffers: open, in flight, and the last ones for reads */
 #define FLIGHT_MAX         4u
+#define SEGMENT_MIN        (2u << 20)   /* unless configured smaller, as tests do */
+#define SEGMENTS_WANTED    8u           /* that the space should give */
 #define TX_MAX             (512u << 10)
 #define PART_MAX           (256u << 10) /* bytes of one body part, of one read */
 #define SPARE_SEGMENTS     3u           /* written with zeros ahead of their use */
@@ -224,8 +226,10 @@ void job_wait(struct job *j);
 /* store_segment.c */
 void seg_name(char out[DISK_NAME_MAX + 1], uint32_t slot);
 struct seg *seg_add(struct store *s, uint32_t slot, struct disk_file *f, enum seg_state state);
-/* A free one becomes the current; its header goes into block. false: none free. */
-bool seg_next(struct store *s, uint8_t block[DISK_BLOCK]);
+/* A free one that takes a group of need bytes, or UINT32_MAX. (They differ in size when the configuration changed.) */
+uint32_t seg_free_find(const struct store *s, uint32_t need);
+/* It becomes the current; its header goes into block. false: there is none. */
+bool seg_next(struct store *s, uint32_t need, uint8_t block[DISK_BLOCK]);
 void seg_header_write(const struct store *s, uint32_t slot, uint8_t block[DISK_BLOCK]);
 bool seg_header_read(const uint8_t block[DISK_BLOCK], uint32_t slot, struct seg_header *out);
 /* Frees what is dead; keeps spares coming. True if it did something. */

@@ -34,7 +34,7 @@ static enum log_room log_space(struct store *s, uint32_t need, bool growth)
 {
 	bool fits = s->cur != UINT32_MAX && s->seg[s->cur].size - s->cur_off >= need;
 	uint32_t spare = (fits ? 0u : 1u) + (growth ? 1u : 0u);
-	if (s->n_free >= spare)
+	if (s->n_free >= spare && (fits || seg_free_find(s, need) != UINT32_MAX))
 		return LOG_OK;
 	return seg_press(s, !fits) ? LOG_WAIT : LOG_FULL;
 }
@@ -48,7 +48,7 @@ static void group_open(struct store *s, uint32_t need)
 	CHECK(g->buf);
 	bool fits = s->cur != UINT32_MAX && s->seg[s->cur].size - s->cur_off >= need;
 	if (!fits)
-		CHECK(seg_next(s, g->buf));
+		CHECK(seg_next(s, need, g->buf));
 	g->state = GROUP_OPEN;
 	g->start = fits ? 0 : DISK_BLOCK;
 	g->seg = s->cur;

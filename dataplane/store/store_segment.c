@@ -70,12 +70,18 @@ bool seg_header_read(const uint8_t block[DISK_BLOCK], uint32_t slot, struct seg_
 	return out->magic == SEGMENT_MAGIC && out->crc == seg_crc(out) && out->slot == slot;
 }
 
-bool seg_next(struct store *s, uint8_t block[DISK_BLOCK])
+uint32_t seg_free_find(const struct store *s, uint32_t need)
 {
 	uint32_t i = 0;
-	while (i < s->n_seg && s->seg[i].state != SEG_FREE)
+	while (i < s->n_seg && (s->seg[i].state != SEG_FREE || s->seg[i].size - DISK_BLOCK < need))
 		i++;
-	if (i == s->n_seg)
+	return i < s->n_seg ? i : UINT32_MAX;
+}
+
+bool seg_next(struct store *s, uint32_t need, uint8_t block[DISK_BLOCK])
+{
+	uint32_t i = seg_free_find(s, need);
+	if (i == UINT32_MAX)
 		return false;
 	if (s->cur != UINT32_MAX) {
 		s->seg[s->cur].state = SEG_FULL;

@@ -460,3 +460,29 @@ Test(fault, damage_in_the_middle)
 	disk_mem_destroy(&base);
 	rig_fini(&r);
 }
+
+/* A little room: segments get smaller, and the store works. Another size the next time does no harm. */
+Test(fault, little_room_and_other_sizes)
+{
+	static uint8_t text[200000];
+	static const uint64_t size[] = {0, 64u << 10, 128u << 20, 0};
+	struct rig r;
+	enum err e;
+	rig_init(&r, RIG_MEM, 1);
+	disk_mem_set_capacity(r.mem, 24u << 20);
+	uint64_t a = 0;
+	for (unsigned i = 0; i < 4; i++) {
+		r.conf.segment_size = size[i];
+		cr_assert_eq(rig_open(&r), ERR_OK, "%s", r.why);
+		a = a ? a : rig_account(&r, "a@example.net");
+		uint32_t n = 0;
+		for (unsigned k = 0; k < 3; k++) {
+			while (n < 20 && rig_deliver(&r, a, STORE_INBOX, text, i == 1 ? 3000 : sizeof(text), &e))
+				n++;
+			cr_expect(n >= 10, "size %u: %u: %s", i, n, err_name(e));
+			cr_expect_eq(rig_expunge(&r, a, STORE_INBOX, 1, UINT32_MAX), ERR_OK);
+		}
+		rig_close(&r);
+	}
+	rig_fini(&r);
+}
