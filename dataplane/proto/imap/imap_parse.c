@@ -91,7 +91,7 @@ static bool parse_quoted(struct imap_parser *p, struct span *out)
 				return false;
 			n_escape++;
 		}
-		if (t[i] == 0 || t[i] == '\r' || t[i] == '\n' || t[i] >= 0x80)
+		if (t[i] == 0 || t[i] == '\r' || t[i] == '\n')
 			return false;
 	}
 	if (i >= p->text.len)

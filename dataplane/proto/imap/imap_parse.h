@@ -39,7 +39,8 @@ bool imap_parse_word(struct imap_parser *p, struct span word);
 
 bool imap_parse_tag(struct imap_parser *p, struct span *out);
 bool imap_parse_atom(struct imap_parser *p, struct span *out);
-/* quoted / literal; what a quoted string holds has no CR, LF, NUL or 8-bit byte but what a literal may. */
+/* quoted / literal. A quoted string holds no CR, LF or NUL, a literal may. 8-bit bytes, which RFC 3501 has in literals
+ * alone, are taken in both: passwords come so from many clients, and RFC 9051 allows them. */
 bool imap_parse_string(struct imap_parser *p, struct span *out);
 bool imap_parse_astring(struct imap_parser *p, struct span *out);
 /* NIL gives .p == NULL. */

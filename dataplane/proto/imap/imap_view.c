@@ -192,6 +192,7 @@ void imap_view_merge(struct imap_view *v, const struct store_view *sv, const str
 	}
 	v->modseq = sv->folder.modseq;
 	v->uidnext = sv->folder.uidnext;
+	v->flush_i = 0; /* a flush in IDLE that waits for room must not pass over what is new */
 }
 
 bool imap_sync(struct imap *im, imap_next *next)
@@ -307,6 +308,7 @@ static bool flush_gone(struct imap *im, struct buf *b)
 	if (from != to) {
 		memmove(v->ent + to, v->ent + from, (v->n - from) * sizeof(*v->ent));
 		v->n -= from - to;
+		v->flush_i = 0;
 	}
 	v->told = told;
 	return v->n_gone == 0;

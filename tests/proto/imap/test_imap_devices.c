@@ -10,7 +10,7 @@
 #include "imap_server.h"
 
 #define CLIENTS 3
-#define MAX     4000
+#define MAX     9000
 
 static const char *const flag[] = {"\\Seen", "\\Flagged", "\\Deleted", "\\Answered", "Kw1", "$Kw2"};
 #define FLAGS (sizeof(flag) / sizeof(flag[0]))
@@ -29,7 +29,7 @@ struct client {
 static struct harness h;
 static struct client model[CLIENTS + 1];
 static struct rnd rnd;
-static char last[1 << 16];
+static char last[1 << 12];
 
 static unsigned below(unsigned n)
 {
@@ -298,5 +298,44 @@ Test(imap_devices, idle)
 	cr_expect(memmem(o->p, o->len, "* ", 2) == NULL, "news after IDLE");
 	o->len = 0;
 	compare(7);
+	harness_fini(&h);
+}
+
+/* In IDLE, with a reader that has stopped: what happens meanwhile, while half of the news has been written, must all
+ * arrive in the end. */
+Test(imap_devices, idle_slow_reader, .timeout = 60)
+{
+	harness_init(&h, &imap_proto);
+	login(CLIENTS, NULL);
+	for (unsigned i = 0; i < 2; i++)
+		login(i, "SELECT INBOX");
+	command(0, "APPEND INBOX {16+}\r\nSubject: x\r\n\r\ny\r\n", false);
+	for (unsigned i = 0; i < 13; i++)
+		command(0, "COPY 1:* INBOX", false);
+	cr_assert_eq(model[0].n, 8192);
+	command(0, "FETCH 1:* (UID FLAGS)", true);
+	h.room = 0;
+	harness_feed(&h, 0, SPAN("i IDLE\r\n"));
+	harness_feed(&h, 1, SPAN("a NOOP\r\nb STORE 1:* +FLAGS.SILENT (\\Flagged)\r\n"));
+	harness_feed(&h, 1, SPAN("c STORE 1:100 +FLAGS.SILENT (\\Seen Kw1)\r\n"));
+	harness_feed(&h, 1, SPAN("d STORE 50:60,8000:8100 +FLAGS.SILENT (\\Deleted)\r\n"));
+	harness_feed(&h, 1, SPAN("e UID EXPUNGE 1:8050\r\nf STORE 1:3 -FLAGS.SILENT (\\Flagged)\r\n"));
+	h.room = UINT32_MAX;
+	harness_run(&h);
+	struct buf *o = &h.client[0].out;
+	buf_add_u8(o, 0);
+	char *save;
+	for (char *p = strtok_r((char *)o->p, "\r\n", &save); p; p = strtok_r(NULL, "\r\n", &save))
+		untagged(&model[0], p, false);
+	o->len = 0;
+	harness_feed(&h, 0, SPAN("DONE\r\n"));
+	cr_expect(memmem(o->p, o->len, "* ", 2) == NULL, "news after IDLE");
+	o->len = 0;
+	truth();
+	cr_assert_eq(model[0].n, model[CLIENTS].n);
+	for (unsigned k = 0; k < model[0].n; k++) {
+		cr_assert_eq(model[0].m[k].uid, model[CLIENTS].m[k].uid, "message %u", k + 1);
+		cr_assert_eq(model[0].m[k].flags, model[CLIENTS].m[k].flags, "message %u", k + 1);
+	}
 	harness_fini(&h);
 }

@@ -36,7 +36,7 @@ static const struct {
 	{"\"a", NULL, NULL, NULL, NULL, NULL},
 	{"\"a\\", NULL, NULL, NULL, NULL, NULL},
 	{"\"a\rb\"", NULL, NULL, NULL, NULL, NULL},
-	{"\"a\200b\"", NULL, NULL, NULL, NULL, NULL},
+	{"\"a\200b\"", NULL, "a\200b", NULL, "a\200b", "a\200b"},
 	{"{3}\r\na\"cd", NULL, "a\"c", NULL, "a\"c", "a\"c"},
 	{"{3+}\r\n\200\r\n", NULL, "\200\r\n", NULL, "\200\r\n", "\200\r\n"},
 	{"{0}\r\n", NULL, "", NULL, "", ""},
