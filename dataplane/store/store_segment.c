@@ -140,8 +140,9 @@ static bool zero_allowed(struct store *s)
 		return false;
 	if (s->disk->ops->space(s->disk, &s->disk_free) != ERR_OK)
 		s->disk_free = 0;
-	/* A checkpoint is there twice while it is made. */
-	if (s->disk_free < s->conf.free_min + s->conf.segment_size + 2 * s->ckpt_bytes) {
+	/* A checkpoint is there twice while it is made, and the next ones are larger: they must not press the disk
+	 * under the mark, below which a store full of free segments takes nothing. */
+	if (s->disk_free < s->conf.free_min + s->conf.segment_size + s->conf.segment_size / 4 + 2 * s->ckpt_bytes) {
 		s->zero_retry_us = now + RETRY_US;
 		return false;
 	}

@@ -77,9 +77,19 @@ static int worker_main(void *arg)
 	struct pkt *in[PORT_BURST];
 	struct net_seg seg[PORT_BURST];
 	struct tcp_conn *ready[PORT_BURST];
+	struct tcp_counts left = {0};
+	uint64_t until = 0;
 
-	while (!stop) {
+	/* After the signal, what a lost segment keeps open may still end. */
+	while (!stop || (left.conns > 0 && (until == 0 || clock_us() < until))) {
 		uint64_t now = clock_us();
+		if (stop) {
+			tcp_counts(w->tcp, &left);
+			until = until ? until : now + 30 * 1000000ull;
+		} else {
+			left.conns = 1;
+			until = 0;
+		}
 		unsigned n = port_receive(w->pc, in, PORT_BURST);
 		tcp_input(w->tcp, seg, net_input(w->net, 0, in, n, now, seg), now);
 		tcp_timers(w->tcp, now);

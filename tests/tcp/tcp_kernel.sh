@@ -48,6 +48,8 @@ done
 talk "1 % loss each way" 1000000 20
 setting tcp_sack 0
 talk "1 % loss each way, no SACK" 500000 10
+peer iptables -F
+peer ip6tables -F
 kill $pid
 wait $pid || { cat "$log"; die "tcp_host did not end well"; }
 pid=
