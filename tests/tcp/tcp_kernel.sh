@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../lib.sh"
 need_root
+export LSAN_OPTIONS=suppressions=$top/tests/lsan.supp:print_suppressions=0
 host=$1 device=net_${2}0,iface=vd0 workers=${3:-1}
 name=tk$$ log=$(mktemp)
 trap 'kill $pid 2>/dev/null || true; "$here/../netns.sh" down $name; rm -f "$log"' EXIT
