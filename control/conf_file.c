@@ -335,6 +335,7 @@ static void read_rest(struct reading *r)
 	sec = cfg_getsec(r->cfg, "tcp");
 	c->tcp_mss = (unsigned)number_of(r, sec, "tcp", "mss");
 	c->tcp_window = (unsigned)number_of(r, sec, "tcp", "window");
+	c->tcp_ecn = (unsigned)number_of(r, sec, "tcp", "ecn");
 	if (c->tcp_mss != 0 && c->tcp_mss < 64)
 		bad(r, sec, "tcp: mss must be 64 or more");
 	sec = cfg_getsec(r->cfg, "control");

@@ -81,6 +81,7 @@ const struct schema_row schema_rows[] = {
 
 	{"tcp", "mss", SCHEMA_NUMBER, false, "0", 0, 9176, NULL, "largest segment to ask for; 0: by the MTU"},
 	{"tcp", "window", SCHEMA_BYTES, false, "256K", 4096, GIB, NULL, "most unread bytes a connection may hold"},
+	{"tcp", "ecn", SCHEMA_CHOICE, false, "accept", 0, 0, "off|accept|offer", "congestion marks of routers (RFC 3168): accept: where the peer offers them; offer: also in our own connections"},
 
 	{"control", "socket", SCHEMA_TEXT, false, "/run/veredus.sock", 0, 0, NULL, "Unix socket of veredusctl (mode 0660)"},
 };

@@ -77,6 +77,7 @@ struct conf {
 	const char *socket;
 	unsigned log_level;
 	unsigned tcp_mss, tcp_window; /* 0 = default */
+	unsigned tcp_ecn;             /* enum tcp_ecn */
 };
 
 #endif

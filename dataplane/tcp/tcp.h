@@ -36,7 +36,8 @@ struct tcp_conf {
 	uint32_t timewait_max;    /* [262144] */
 	uint16_t mss_max;         /* [0 = by MTU] */
 	uint8_t wscale;           /* [8] */
-	bool timestamps, sack, ecn;  /* [true, true, false]; ecn is not built yet and ignored */
+	bool timestamps, sack;    /* [true, true] */
+	uint8_t ecn;              /* [TCP_ECN_ACCEPT] RFC 3168 */
 	uint32_t rcv_buf;         /* [256 KiB] most unread bytes a connection may hold */
 	uint32_t snd_buf;         /* [256 KiB] most unacknowledged + unsent bytes; tcp_send_room() */
 	uint32_t ooo_max;         /* [256] out-of-order segments a connection */
@@ -54,6 +55,8 @@ struct tcp_conf {
 	uint8_t cc;               /* [TCP_CC_CUBIC] */
 };
 enum tcp_cc { TCP_CC_CUBIC, TCP_CC_NEWRENO };
+/* ACCEPT: where a peer's SYN offers it. OFFER: in our own SYNs too. */
+enum tcp_ecn { TCP_ECN_OFF, TCP_ECN_ACCEPT, TCP_ECN_OFFER };
 struct tcp_conf tcp_conf_default(void);
 
 /* worker/n_workers: active opens take a local port whose replies are steered here. */
@@ -130,7 +133,7 @@ struct tcp_info {
 	uint32_t srtt_us, rttvar_us, rttmin_us, rto_us;
 	uint32_t cwnd, ssthresh, snd_wnd, rcv_wnd, mss, unacked, unsent;
 	uint32_t retransmits, lost, ooo, dup_acks;
-	bool in_recovery, sack, timestamps;
+	bool in_recovery, sack, timestamps, ecn;
 	uint8_t snd_wscale, rcv_wscale;
 };
 void tcp_info(const struct tcp_conn *c, struct tcp_info *out);

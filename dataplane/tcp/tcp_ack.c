@@ -76,7 +76,7 @@ static void new_ack(struct tcp_conn *c, const struct tcp_seg *s)
 	c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
 	tcp_board_advance(c);
 	tcp_board_update(c, s);
-	tcp_ack_advanced(c, acked, tcp_is_dsack(c, s));
+	tcp_ack_advanced(c, acked, tcp_is_dsack(c, s), (s->flags & TH_ECE) && (c->flags & TF_ECN));
 	/* RFC 6298 5.2, 5.3 */
 	if (c->snd_una == c->snd_max)
 		tcp_disarm(c, TCP_T_RETX);
@@ -106,6 +106,8 @@ bool tcp_segment_ack(struct tcp_conn *c, struct tcp_seg *s)
 		tcp_challenge(c);
 		return false;
 	}
+	if (seq_ge(s->ack, c->snd_una))
+		tcp_ecn_ack(c, s);
 	if (seq_gt(s->ack, c->snd_una)) {
 		bool probing = (c->flags & TF_PERSIST) != 0;
 		new_ack(c, s);

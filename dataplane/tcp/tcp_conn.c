@@ -231,6 +231,7 @@ void tcp_info(const struct tcp_conn *c, struct tcp_info *out)
 		.in_recovery = c->recovery != TCP_REC_OPEN,
 		.sack = (c->flags & TF_SACK) != 0,
 		.timestamps = (c->flags & TF_TS) != 0,
+		.ecn = tcp_synchronized(c) && (c->flags & TF_ECN) != 0,
 		.snd_wscale = c->snd_wscale,
 		.rcv_wscale = c->rcv_wscale,
 	};

@@ -18,6 +18,7 @@ struct tcp_conf tcp_conf_default(void)
 		.wscale = 8,
 		.timestamps = true,
 		.sack = true,
+		.ecn = TCP_ECN_ACCEPT,
 		.rcv_buf = 256 * 1024,
 		.snd_buf = 256 * 1024,
 		.ooo_max = 256,

@@ -264,7 +264,7 @@ static void syn_sent(struct tcp_conn *c, struct tcp_seg *s)
 	c->irs = s->seq;
 	c->rcv_nxt = c->rcv_acked = s->seq + 1;
 	c->rcv_adv = c->rcv_nxt + min32(t->conf.rcv_buf, UINT16_MAX);
-	tcp_syn_options(c, &s->opt);
+	tcp_syn_options(c, s);
 	c->snd_wnd = c->snd_wnd_max = s->wnd; /* RFC 7323 2.2: not scaled in a SYN */
 	c->snd_wl1 = s->seq;
 	c->snd_wl2 = ack ? s->ack : c->iss;
@@ -397,6 +397,7 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 	/* The peer did not get our SYN-ACK, or this is the other half of a simultaneous open. */
 	if (c->state == TCP_SYN_RECEIVED && (s->flags & TH_SYN) && s->seq == c->irs &&
 	    !(s->flags & TH_RST)) {
+		tcp_ecn_syn(c, s);
 		if (!(s->flags & TH_ACK)) {
 			tcp_send_syn(c);
 			return;
@@ -460,6 +461,8 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 		ack_now(c); /* the peer's FIN came before; this is old */
 		return;
 	}
+	if (s->len)
+		tcp_ecn_data(c, s);
 	trim(c, s);
 	if (s->len && (c->flags & TF_NOREAD) && c->state == TCP_FIN_WAIT_2) {
 		/* RFC 1122 4.2.2.13: nobody will read it, and all of ours has arrived: the peer

@@ -122,6 +122,7 @@ enum tcp_flag {
 	TF_FIN_SENT   = 1 << 7,  /* it holds the sequence number fin_seq */
 	TF_PEER_FIN   = 1 << 8,  /* a FIN at peer_fin was seen, perhaps ahead of missing data */
 	TF_NOREAD     = 1 << 9,  /* the user closed: what comes is thrown away */
+	TF_ECN        = 1 << 10, /* agreed on (RFC 3168), or offered in our SYN */
 	TF_PERSIST    = 1 << 11, /* TCP_T_RETX runs as the persist timer */
 	TF_TIMING     = 1 << 12, /* rtt_seq is being timed */
 	TF_CWND_FULL  = 1 << 13, /* the last output was held back by cwnd */
@@ -135,6 +136,8 @@ enum tcp_flag {
 	TF_PTO        = 1 << 21, /* TCP_T_RETX is a tail loss probe, not yet a timeout */
 	TF_TLP        = 1 << 22, /* a probe is out: it ends at tlp_end */
 	TF_TLP_RETX   = 1 << 23, /* and was old data */
+	TF_ECE        = 1 << 24, /* a CE mark came: every ACK says so until the peer's CWR */
+	TF_CWR        = 1 << 25, /* the next new data tells that cwnd was reduced */
 };
 
 enum tcp_recovery { TCP_REC_OPEN, TCP_REC_FAST, TCP_REC_LOSS };
@@ -215,6 +218,7 @@ struct tcp_conn {
 	struct tcp_range dsack; /* the duplicate that came last */
 	uint32_t tlp_end;
 	uint32_t rxt_at;        /* last retransmission, low 32 bits of us */
+	uint32_t ecn_end;       /* no second reduction by ECE before this is acknowledged */
 	uint8_t orphan_probes;
 };
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 64, "line 1");
@@ -367,11 +371,29 @@ void tcp_want_output(struct tcp_conn *c);
 
 /* tcp_open.c */
 void tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min);
-void tcp_syn_options(struct tcp_conn *c, const struct tcp_opts *o);
+void tcp_syn_options(struct tcp_conn *c, const struct tcp_seg *s);
 void tcp_half_open_done(struct tcp_conn *c);
 uint32_t tcp_isn(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote, uint16_t lport,
 		 uint16_t rport);
 void tcp_set_mss(struct tcp_conn *c);
+
+/* tcp_ecn.c: RFC 3168 */
+/* What the peer's SYN or SYN-ACK leaves of it. */
+void tcp_ecn_syn(struct tcp_conn *c, const struct tcp_seg *s);
+/* Header flags of our SYN or SYN-ACK. */
+uint8_t tcp_ecn_syn_flags(const struct tcp_conn *c);
+/* Marks the packet to come (dst.tos) and returns header flags for it. */
+uint8_t tcp_ecn_mark(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags);
+/* An acceptable segment with text came. */
+void tcp_ecn_data(struct tcp_conn *c, const struct tcp_seg *s);
+/* An acceptable ACK came. */
+void tcp_ecn_ack(struct tcp_conn *c, const struct tcp_seg *s);
+/* cwnd was reduced: the peer must hear of it. */
+static inline void tcp_ecn_reduced(struct tcp_conn *c)
+{
+	if (c->flags & TF_ECN)
+		c->flags |= TF_CWR;
+}
 
 /* tcp_ack.c */
 /* False: the connection is gone, or the segment's processing ends here. */
@@ -413,7 +435,8 @@ uint32_t tcp_pipe(const struct tcp_conn *c);
 /* The next run to retransmit, at most max bytes; false when there is none. any: what is not yet held for lost
  * too. */
 bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_range *out);
-void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack);
+/* ece: it echoes a congestion mark. */
+void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack, bool ece);
 void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked);
 void tcp_enter_loss(struct tcp_conn *c);
 void tcp_resend_all(struct tcp_conn *c);

@@ -120,9 +120,10 @@ static void begin(struct tcp_conn *c)
 }
 
 /* What the peer's SYN says is agreed on. */
-void tcp_syn_options(struct tcp_conn *c, const struct tcp_opts *o)
+void tcp_syn_options(struct tcp_conn *c, const struct tcp_seg *s)
 {
 	struct tcp_core *t = c->core;
+	const struct tcp_opts *o = &s->opt;
 	uint32_t agreed = TF_TS | TF_SACK | TF_WSCALE;
 
 	if (!o->has_ts)
@@ -143,6 +144,8 @@ void tcp_syn_options(struct tcp_conn *c, const struct tcp_opts *o)
 	c->peer_mss = o->has_mss ? o->mss : ip_is4(&c->dst.dst) ? TCP_MSS_DEF4 : TCP_MSS_DEF6;
 	tcp_set_mss(c);
 	c->cwnd = tcp_initial_cwnd(c);
+	c->ecn_end = c->iss;
+	tcp_ecn_syn(c, s);
 	t->cc->init(c);
 }
 
@@ -217,7 +220,7 @@ void tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min)
 	if (isn_min && seq_lt(c->iss, isn_min))
 		c->iss = isn_min;
 	begin(c);
-	tcp_syn_options(c, &s->opt);
+	tcp_syn_options(c, s);
 	c->snd_wnd = c->snd_wnd_max = s->wnd;
 	c->snd_wl1 = s->seq;
 	c->snd_wl2 = c->iss;
@@ -274,6 +277,8 @@ struct tcp_conn *tcp_connect(struct tcp_core *t, const struct ip_addr *src,
 	c->rport = port;
 	c->tag = tag;
 	c->flags = wanted_options(t) | TF_USER | TF_ACTIVE;
+	if (t->conf.ecn == TCP_ECN_OFFER)
+		c->flags |= TF_ECN;
 	c->iss = tcp_isn(t, &d.src, &d.dst, lport, port);
 	begin(c);
 	c->mss = c->syn_mss;

@@ -184,7 +184,7 @@ bool tcp_xmit(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
 		.dport = c->rport,
 		.seq = seq,
 		.ack = c->rcv_nxt,
-		.flags = (uint8_t)(flags | (psh ? TH_PSH : 0)),
+		.flags = (uint8_t)(flags | (psh ? TH_PSH : 0) | tcp_ecn_mark(c, seq, len, flags)),
 		.wnd = window_field(c),
 	};
 	uint32_t hdr = put_header(p, &h, &o);
@@ -236,7 +236,7 @@ bool tcp_send_syn(struct tcp_conn *c)
 		.dport = c->rport,
 		.seq = c->iss,
 		.ack = c->rcv_nxt,
-		.flags = passive ? TH_SYN | TH_ACK : TH_SYN,
+		.flags = (uint8_t)((passive ? TH_SYN | TH_ACK : TH_SYN) | tcp_ecn_syn_flags(c)),
 		.wnd = wnd,
 	};
 	uint32_t hdr = put_header(p, &h, &o);

@@ -232,6 +232,7 @@ void tcp_probe_answered(struct tcp_conn *c, bool dsack, bool duplicate)
 			return; /* the next ACK will tell */
 		c->ssthresh = t->cc->loss(c, c->snd_max - c->snd_una, t->now_us);
 		c->cwnd = min32(c->cwnd, c->ssthresh);
+		tcp_ecn_reduced(c);
 		c->lost++;
 	}
 	c->flags &= ~(uint32_t)(TF_TLP | TF_TLP_RETX);
@@ -256,6 +257,7 @@ static void enter_fast(struct tcp_conn *c)
 	c->high_rxt = c->snd_una;
 	c->ssthresh = t->cc->loss(c, c->snd_max - c->snd_una, t->now_us);
 	c->cwnd = c->ssthresh;
+	tcp_ecn_reduced(c);
 	c->flags |= TF_RETX_HEAD;
 	if (c->flags & TF_TLP) {
 		/* The probe arrived, long after everything before it was sent: what is missing
@@ -292,6 +294,7 @@ void tcp_enter_loss(struct tcp_conn *c)
 	if (c->retries == 0)
 		c->ssthresh = t->cc->loss(c, c->snd_max - c->snd_una, t->now_us);
 	c->cwnd = c->mss;
+	tcp_ecn_reduced(c);
 	/* RFC 2018 section 8: the peer may have thrown away what it SACKed. What it says of the
 	 * head is plainly so; the rest is believed until a second timeout. */
 	if (c->board && (c->retries > 0 || c->board->r[0].start == c->snd_una))
@@ -330,7 +333,7 @@ static void check_retransmissions(struct tcp_conn *c)
 	tcp_want_output(c);
 }
 
-void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack)
+void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack, bool ece)
 {
 	struct tcp_core *t = c->core;
 	uint32_t flight = c->snd_max - c->snd_una;
@@ -342,7 +345,7 @@ void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack)
 		c->dupacks = 0;
 		c->reno_sacked = 0;
 		tcp_probe_answered(c, dsack, false);
-		if (c->flags & TF_CWND_FULL)
+		if ((c->flags & TF_CWND_FULL) && !ece) /* RFC 3168 6.1.2 */
 			t->cc->acked(c, acked, t->now_us);
 		break;
 	case TCP_REC_FAST:

@@ -59,6 +59,7 @@ static struct tcp_conf tcp_conf_of(const struct conf *c)
 	struct tcp_conf t = tcp_conf_default();
 	t.conns_max = c->connections;
 	t.mss_max = (uint16_t)c->tcp_mss;
+	t.ecn = (uint8_t)c->tcp_ecn;
 	if (c->tcp_window != 0)
 		t.rcv_buf = c->tcp_window;
 	return t;

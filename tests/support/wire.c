@@ -40,6 +40,7 @@ static struct wire_frame *frame_new(struct wire *w, unsigned to, const struct ip
 	f->src = *src;
 	f->dst = *dst;
 	f->len = len;
+	f->ecn = 0;
 	f->id = w->n_frames++;
 	f->at_us = w->now_us;
 	list_init(&f->node);
@@ -50,6 +51,7 @@ static struct wire_frame *frame_copy(struct wire *w, const struct wire_frame *f)
 {
 	struct wire_frame *g = frame_new(w, f->to, &f->src, &f->dst, f->len);
 	memcpy(g->l4, f->l4, f->len);
+	g->ecn = f->ecn;
 	return g;
 }
 
@@ -130,6 +132,8 @@ static void send_frame(struct wire *w, struct wire_frame *f)
 		start += (uint64_t)(f->len + ip_header(f) + 38) * 8000000 / l->bits_per_s;
 		w->busy_us[from] = start;
 	}
+	if (f->ecn && chance(w, l->mark))
+		f->ecn = 3;
 	if (chance(w, l->corrupt))
 		f->l4[rnd_below(&w->rnd, f->len)] ^= (uint8_t)(1u << rnd_below(&w->rnd, 8));
 	if (chance(w, l->dup)) {
@@ -176,6 +180,9 @@ enum err net_output(struct net_core *n, struct net_dst *d, struct pkt *l4, uint8
 		f->l4[5] = (uint8_t)(seq >> 16);
 		f->l4[6] = (uint8_t)(seq >> 8);
 		f->l4[7] = (uint8_t)seq;
+		f->ecn = d->tos & 3;
+		if (off)
+			f->l4[13] &= (uint8_t)~W_CWR;
 		off += part;
 		if (off < payload)
 			f->l4[13] &= (uint8_t) ~(W_FIN | W_PSH);
@@ -299,7 +306,8 @@ static bool to_seg(struct wire *w, const struct wire_frame *f, struct net_seg *s
 	if (!p)
 		return false;
 	*s = (struct net_seg){
-		.pkt = p, .l4_len = f->len, .src = f->src, .dst = f->dst, .csum_ok = true};
+		.pkt = p, .l4_len = f->len, .src = f->src, .dst = f->dst, .ecn = f->ecn,
+		.csum_ok = true};
 	s->l4 = pkt_append(p, f->len);
 	memcpy(s->l4, f->l4, f->len);
 	if (f->id >= UINT64_MAX - UINT16_MAX) {
@@ -356,7 +364,7 @@ void wire_run(struct wire *w, uint64_t until_us)
 
 /* ---- by hand ---- */
 
-void wire_inject_bytes(struct wire *w, unsigned to, const uint8_t *l4, uint32_t len)
+static void inject_marked(struct wire *w, unsigned to, const uint8_t *l4, uint32_t len, uint8_t ecn)
 {
 	struct net_core *me = &w->end[to].net, *peer = &w->end[1 - to].net;
 	struct pkt *p = pkt_heap_exact(l4, len);
@@ -365,10 +373,16 @@ void wire_inject_bytes(struct wire *w, unsigned to, const uint8_t *l4, uint32_t 
 			    .l4_len = len,
 			    .src = peer->addr4,
 			    .dst = me->addr4,
+			    .ecn = ecn,
 			    .csum_ok = true};
 
 	tcp_input(w->end[to].tcp, &s, 1, w->now_us);
 	run_end(w, to);
+}
+
+void wire_inject_bytes(struct wire *w, unsigned to, const uint8_t *l4, uint32_t len)
+{
+	inject_marked(w, to, l4, len, 0);
 }
 
 void wire_inject_icmp(struct wire *w, unsigned to, uint16_t sport, uint16_t dport, uint32_t seq,
@@ -415,7 +429,7 @@ void wire_inject(struct wire *w, unsigned to, const struct wire_seg *s)
 		memcpy(b + 20, s->opt, s->opt_len);
 	if (s->len)
 		memcpy(b + hdr, s->data, s->len);
-	wire_inject_bytes(w, to, b, hdr + s->len);
+	inject_marked(w, to, b, hdr + s->len, s->ecn);
 }
 
 bool wire_take(struct wire *w, struct wire_seg *out)
@@ -441,6 +455,7 @@ bool wire_take(struct wire *w, struct wire_seg *out)
 		.opt_len = hdr - 20,
 		.data = h + hdr,
 		.len = last->len - hdr,
+		.ecn = last->ecn,
 	};
 	return true;
 }

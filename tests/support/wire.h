@@ -15,6 +15,7 @@
 /* What happens to frames in one direction; chances in 1/10000. */
 struct wire_link {
 	uint32_t loss, dup, corrupt, reorder;
+	uint32_t mark;        /* ECT frames that become CE */
 	uint32_t delay_us;
 	uint32_t late_us;     /* how much later a reordered frame comes, at most */
 	uint64_t bits_per_s;  /* 0 = no limit */
@@ -30,6 +31,7 @@ struct wire_frame {
 	unsigned to; /* end */
 	struct ip_addr src, dst;
 	uint32_t len;
+	uint8_t ecn; /* IP ECN bits */
 	uint8_t l4[];
 };
 
@@ -87,8 +89,9 @@ struct wire_seg {
 	uint32_t opt_len; /* multiple of 4 */
 	const void *data;
 	uint32_t len;
+	uint8_t ecn; /* IP ECN bits */
 };
-enum { W_FIN = 1, W_SYN = 2, W_RST = 4, W_PSH = 8, W_ACK = 16, W_URG = 32 };
+enum { W_FIN = 1, W_SYN = 2, W_RST = 4, W_PSH = 8, W_ACK = 16, W_URG = 32, W_ECE = 64, W_CWR = 128 };
 /* Gives it to end `to` at once, as from the other end, and lets the stack act. */
 void wire_inject(struct wire *w, unsigned to, const struct wire_seg *s);
 /* The same with bytes of any kind. */

@@ -230,6 +230,9 @@ static void one_seed(uint64_t seed)
 	if (rnd_below(&x, 6) == 0)
 		l.mtu = 1280;
 	bool ip6 = rnd_below(&x, 3) == 0;
+	for (unsigned i = 0; i < 2; i++)
+		c[i].ecn = (uint8_t)rnd_below(&x, 3);
+	l.mark = rnd_below(&x, 3) ? 0 : rnd_below(&x, 500);
 	start(&r, seed, &c[0], &c[1], &l, mtu, ip6);
 	r.w.end[0].net.info.tso = rnd_below(&x, 2);
 	r.w.end[1].net.info.tso = rnd_below(&x, 2);
