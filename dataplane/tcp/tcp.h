@@ -128,15 +128,41 @@ void tcp_abort(struct tcp_conn *c); /* RST now; TCP_EV_CLOSED follows */
  * tcp_close and goes on by itself without events. */
 void tcp_release(struct tcp_conn *c);
 
-struct tcp_info {
+/* What recovery a connection is in: nothing known to be lost; by duplicate ACKs, SACK or RACK; after a timeout. */
+enum tcp_recovery { TCP_REC_OPEN, TCP_REC_FAST, TCP_REC_LOSS };
+
+/* All that can be said of a connection (tcp_info.c): for `conn show` and the tests. Times in microseconds (0: not
+ * yet known), the rest in bytes where nothing else is said. */
+struct tcp_conn_info {
 	enum tcp_state state;
-	uint32_t srtt_us, rttvar_us, rttmin_us, rto_us;
-	uint32_t cwnd, ssthresh, snd_wnd, rcv_wnd, mss, unacked, unsent;
-	uint32_t retransmits, lost, ooo, dup_acks;
-	bool in_recovery, sack, timestamps, ecn;
+	enum tcp_recovery recovery;
+	enum err error;
+	bool active;                /* opened from here */
+	bool sack, timestamps, wscale, ecn; /* negotiated */
+	bool probing_window;        /* the persist timer runs: the peer's window is shut */
 	uint8_t snd_wscale, rcv_wscale;
+	const char *cc;             /* congestion control */
+	uint32_t srtt_us, rttvar_us, rttmin_us, rto_us;
+	uint32_t cwnd, ssthresh;    /* UINT32_MAX: no loss yet */
+	uint32_t mss;               /* payload of a full segment, options taken off */
+	uint32_t mss_peer, mss_own; /* as offered in the SYNs */
+	uint32_t pmtu;              /* IP bytes */
+	uint32_t snd_una, snd_nxt, rcv_nxt, iss, irs; /* as on the wire */
+	uint32_t snd_wnd, rcv_wnd;
+	uint32_t unacked, unsent;   /* of the send queue */
+	uint32_t pipe;              /* thought to be in the network (RFC 6675) */
+	uint32_t sacked;            /* above snd_una and held by the peer */
+	uint32_t readable, ooo_bytes;
+	uint32_t ooo;               /* segments out of order */
+	uint32_t retransmits;       /* segments sent again, ever */
+	uint32_t lost;              /* times that a loss was found, ever */
+	uint32_t dup_acks, retries; /* in a row, now */
+	uint64_t retx_due_us, delack_due_us, keep_due_us; /* on the core's clock; 0 = off */
 };
-void tcp_info(const struct tcp_conn *c, struct tcp_info *out);
+void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out);
+/* "ESTABLISHED", "fast": constant text */
+const char *tcp_state_name(enum tcp_state state);
+const char *tcp_recovery_name(enum tcp_recovery recovery);
 /* Live connections, half-open, TIME-WAIT entries, bytes of one connection object. */
 struct tcp_counts {
 	uint32_t conns, half_open, time_wait, conn_bytes;

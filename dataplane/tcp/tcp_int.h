@@ -140,8 +140,6 @@ enum tcp_flag {
 	TF_CWR        = 1 << 25, /* the next new data tells that cwnd was reduced */
 };
 
-enum tcp_recovery { TCP_REC_OPEN, TCP_REC_FAST, TCP_REC_LOSS };
-
 /* Deadlines, microseconds of the core's clock, 0 = off; one wheel node serves all (rounded up to 1 ms). */
 enum tcp_deadline {
 	TCP_T_RETX,   /* retransmission, persist, SYN */

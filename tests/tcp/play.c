@@ -173,10 +173,10 @@ uint64_t play_count(const struct play *p, enum stat_id id)
 	return stat_get(&p->w.end[0].stat, id);
 }
 
-struct tcp_info play_info(const struct play *p)
+struct tcp_conn_info play_info(const struct play *p)
 {
-	struct tcp_info i;
+	struct tcp_conn_info i;
 
-	tcp_info(p->c, &i);
+	tcp_conn_info(p->c, &i);
 	return i;
 }

@@ -54,6 +54,6 @@ bool play_take(struct play *p, struct play_seg *out);
 /* Takes all; returns how many carried data. */
 unsigned play_drain(struct play *p);
 uint64_t play_count(const struct play *p, enum stat_id id);
-struct tcp_info play_info(const struct play *p);
+struct tcp_conn_info play_info(const struct play *p);
 
 #endif

@@ -59,7 +59,7 @@ Test(ecn, what_we_offer)
 		struct wire w;
 		struct wire_seg s;
 		enum err err;
-		struct tcp_info info;
+		struct tcp_conn_info info;
 		c.ecn = rows[i].conf;
 		wire_init(&w, 1, &c, NULL, NULL, 1500, 64);
 		struct tcp_conn *conn = tcp_connect(w.end[0].tcp, &any, &w.end[1].net.addr4, 25, 0,
@@ -77,7 +77,7 @@ Test(ecn, what_we_offer)
 		cr_assert(wire_take(&w, &s));
 		cr_expect_eq(s.flags, W_SYN, "%s: %x", rows[i].name, s.flags);
 		wire_inject(&w, 0, &answer);
-		tcp_info(conn, &info);
+		tcp_conn_info(conn, &info);
 		cr_expect_eq(info.state, TCP_ESTABLISHED);
 		cr_expect_eq(info.ecn, i == 1, "%s", rows[i].name);
 		tcp_abort(conn);
@@ -168,7 +168,7 @@ Test(ecn, an_echo_reduces_once_a_window)
 	play_ack_ts(&p, mss, NULL, 0, W_ECE, p.ts_echo);
 	uint32_t reduced = play_info(&p).cwnd;
 	cr_expect_eq(reduced, before * 7 / 10, "%u of %u", reduced, before);
-	cr_expect(!play_info(&p).in_recovery);
+	cr_expect(play_info(&p).recovery == TCP_REC_OPEN);
 	for (unsigned i = 2; i <= 10; i++)
 		play_ack_ts(&p, i * mss, NULL, 0, W_ECE, p.ts_echo);
 	cr_expect_leq(play_info(&p).cwnd, reduced, "no growth by ACKs that echo");

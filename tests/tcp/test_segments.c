@@ -537,7 +537,7 @@ Test(segments, icmp_too_big)
 {
 	struct hand h;
 	struct wire_seg s;
-	struct tcp_info info;
+	struct tcp_conn_info info;
 
 	open_plain(&h, NULL);
 	send_bytes(&h, 4000);
@@ -545,17 +545,17 @@ Test(segments, icmp_too_big)
 	cr_expect_eq(s.len, 1460);
 	cr_expect_eq(wire_drain(&h.w), 2);
 	wire_inject_icmp(&h.w, 0, OUR_PORT, PEER_PORT, h.rcv + 5000, 3, 1000);
-	tcp_info(h.c, &info);
+	tcp_conn_info(h.c, &info);
 	cr_expect_eq(info.mss, 1460, "not in flight");
 	wire_inject_icmp(&h.w, 0, OUR_PORT, PEER_PORT, h.rcv, 3, 1000);
-	tcp_info(h.c, &info);
+	tcp_conn_info(h.c, &info);
 	cr_expect_eq(info.mss, 960);
 	cr_assert(wire_take(&h.w, &s), "sent again at once");
 	cr_expect_eq(s.seq, h.rcv);
 	cr_expect_eq(s.len, 960);
 	wire_drain(&h.w);
 	wire_inject_icmp(&h.w, 0, OUR_PORT, PEER_PORT, h.rcv, 3, 68);
-	tcp_info(h.c, &info);
+	tcp_conn_info(h.c, &info);
 	cr_expect_eq(info.mss, 512, "there is a floor");
 	wire_drain(&h.w);
 	end(&h);
@@ -866,7 +866,7 @@ Test(segments, tail_loss_probe)
 {
 	struct hand h;
 	struct wire_seg s;
-	struct tcp_info info;
+	struct tcp_conn_info info;
 
 	begin(&h, NULL);
 	handshake(&h, sack_syn, sizeof(sack_syn));
@@ -883,16 +883,16 @@ Test(segments, tail_loss_probe)
 	cr_expect_eq(count(&h, STAT_tcp_rto), 0);
 	cr_expect_eq(wire_drain(&h.w), 0, "one probe only");
 	ack_with_block(&h, h.rcv, h.rcv + 1460 * 3, h.rcv + 1460 * 4);
-	tcp_info(h.c, &info);
-	cr_expect(info.in_recovery);
+	tcp_conn_info(h.c, &info);
+	cr_expect(info.recovery != TCP_REC_OPEN);
 	cr_assert(wire_take(&h.w, &s));
 	cr_expect_eq(s.seq, h.rcv, "all before it is lost: from the head on");
 	cr_assert(wire_take(&h.w, &s));
 	cr_expect_eq(s.seq, h.rcv + 1460);
 	wire_drain(&h.w);
 	put(&h, W_ACK, h.snd, h.rcv + 1460 * 4, NULL, 0);
-	tcp_info(h.c, &info);
-	cr_expect(!info.in_recovery && info.unacked == 0);
+	tcp_conn_info(h.c, &info);
+	cr_expect(info.recovery == TCP_REC_OPEN && info.unacked == 0);
 	/* A probe that was not needed: the peer says so by D-SACK, and nothing is held to be lost.
 	 */
 	h.rcv += 1460 * 4;
@@ -908,7 +908,7 @@ Test(segments, tail_loss_probe)
 	send_bytes(&h, 10);
 	wire_drain(&h.w);
 	put(&h, W_ACK, h.snd, h.rcv + 2930, NULL, 0);
-	tcp_info(h.c, &info);
+	tcp_conn_info(h.c, &info);
 	cr_expect_eq(info.lost, lost);
 	end(&h);
 }
