@@ -335,6 +335,9 @@ static void read_rest(struct reading *r)
 	sec = cfg_getsec(r->cfg, "tcp");
 	c->tcp_mss = (unsigned)number_of(r, sec, "tcp", "mss");
 	c->tcp_window = (unsigned)number_of(r, sec, "tcp", "window");
+	c->tcp_syn_backlog = (unsigned)number_of(r, sec, "tcp", "syn_backlog");
+	c->tcp_syn_cookies = number_of(r, sec, "tcp", "syn_cookies") != 0;
+	c->tcp_syn_network_rate = (unsigned)number_of(r, sec, "tcp", "syn_network_rate");
 	c->tcp_ecn = (unsigned)number_of(r, sec, "tcp", "ecn");
 	if (c->tcp_mss != 0 && c->tcp_mss < 64)
 		bad(r, sec, "tcp: mss must be 64 or more");

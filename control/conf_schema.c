@@ -83,6 +83,10 @@ const struct schema_row schema_rows[] = {
 	{"tcp", "window", SCHEMA_BYTES, false, "256K", 4096, GIB, NULL, "most unread bytes a connection may hold"},
 	{"tcp", "ecn", SCHEMA_CHOICE, false, "accept", 0, 0, "off|accept|offer", "congestion marks of routers (RFC 3168): accept: where the peer offers them; offer: also in our own connections"},
 
+	{"tcp", "syn_backlog", SCHEMA_NUMBER, false, "4096", 16, 1048576, NULL, "half-open connections of a worker, 128 bytes each"},
+	{"tcp", "syn_cookies", SCHEMA_BOOL, false, "true", 0, 0, NULL, "past three quarters of syn_backlog, answer SYNs without keeping anything"},
+	{"tcp", "syn_network_rate", SCHEMA_NUMBER, false, "1000", 0, 10000000, NULL, "SYNs a second of one /24 or /56 that a worker answers in a flood; 0: all"},
+
 	{"control", "socket", SCHEMA_TEXT, false, "/run/veredus.sock", 0, 0, NULL, "Unix socket of veredusctl (mode 0660)"},
 };
 const size_t schema_n = ARRAY_LEN(schema_rows);

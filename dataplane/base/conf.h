@@ -77,6 +77,8 @@ struct conf {
 	const char *socket;
 	unsigned log_level;
 	unsigned tcp_mss, tcp_window; /* 0 = default */
+	unsigned tcp_syn_backlog, tcp_syn_network_rate;
+	bool tcp_syn_cookies;
 	unsigned tcp_ecn;             /* enum tcp_ecn */
 };
 

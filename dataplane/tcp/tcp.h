@@ -51,7 +51,9 @@ struct tcp_conf {
 	uint64_t keepalive_us;    /* [7200 s; 0 = off] */
 	uint64_t user_timeout_us; /* [0 = off] */
 	uint32_t timewait_us;     /* [60 s] 2 MSL */
-	uint32_t syn_backlog;     /* [4096] half-open connections */
+	uint32_t syn_backlog;     /* [4096] half-open connections; 128 bytes each */
+	bool syn_cookies;         /* [true] past three quarters of that, answer from cookies (RFC 4987) */
+	uint32_t syn_net_rate;    /* [1000] SYNs a second of one /24 or /56 that are answered then; 0 = all */
 	uint8_t cc;               /* [TCP_CC_CUBIC] */
 };
 enum tcp_cc { TCP_CC_CUBIC, TCP_CC_NEWRENO };

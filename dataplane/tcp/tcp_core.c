@@ -33,6 +33,8 @@ struct tcp_conf tcp_conf_default(void)
 		.keepalive_us = 7200000000u,
 		.timewait_us = 60000000,
 		.syn_backlog = 4096,
+		.syn_cookies = true,
+		.syn_net_rate = 1000,
 	};
 }
 
@@ -55,6 +57,8 @@ struct tcp_core *tcp_create(const struct tcp_conf *c, struct net_core *net, stru
 	t->conf.rcv_buf = clamp(c->rcv_buf, 1024, 1u << 30);
 	t->conf.snd_buf = clamp(c->snd_buf, 1024, 1u << 30);
 	t->conf.initcwnd_segs = clamp(c->initcwnd_segs, 1, 1000);
+	t->conf.syn_backlog = clamp(c->syn_backlog, 1, 1u << 20);
+	t->conf.syn_retries = clamp(c->syn_retries, 0, TCP_SYN_TRIES - 1);
 	t->net = net;
 	t->pool = pool;
 	t->stat = stat;
@@ -64,7 +68,6 @@ struct tcp_core *tcp_create(const struct tcp_conf *c, struct net_core *net, stru
 	t->cc = c->cc == TCP_CC_NEWRENO ? &tcp_cc_newreno : &tcp_cc_cubic;
 	list_init(&t->out);
 	list_init(&t->ready);
-	list_init(&t->half_open);
 	wheel_init(&t->wheel, 0);
 	pool_init(&t->conns, t->conf.conns_max, sizeof(struct tcp_conn));
 	pool_init(&t->chunks, clamp((uint64_t)t->conf.conns_max * 16, 4096, 1u << 26),
@@ -75,6 +78,10 @@ struct tcp_core *tcp_create(const struct tcp_conf *c, struct net_core *net, stru
 	pool_init(&t->tws, t->conf.timewait_max, sizeof(struct tcp_tw));
 	flow_init(&t->flows, t->conf.conns_max);
 	flow_init(&t->tw_flows, t->conf.timewait_max);
+	pool_init(&t->syns, t->conf.syn_backlog, sizeof(struct tcp_syn));
+	flow_init(&t->syn_flows, t->conf.syn_backlog);
+	t->syn_nets = calloc(TCP_SYN_NETS, sizeof(*t->syn_nets));
+	CHECK(t->syn_nets != NULL);
 	for (unsigned i = 0; i < ARRAY_LEN(t->hash_key); i++)
 		t->hash_key[i] = rnd_u64(rnd) | 1;
 	for (unsigned i = 0; i < 2; i++) {
@@ -104,6 +111,9 @@ void tcp_destroy(struct tcp_core **tp)
 		pkt_free(t->copy_pkt);
 	flow_fini(&t->flows);
 	flow_fini(&t->tw_flows);
+	flow_fini(&t->syn_flows);
+	free(t->syn_nets);
+	pool_fini(&t->syns);
 	pool_fini(&t->conns);
 	pool_fini(&t->chunks);
 	pool_fini(&t->boards);
@@ -164,7 +174,6 @@ static void let_go(struct tcp_conn *c)
 {
 	struct tcp_core *t = c->core;
 
-	tcp_half_open_done(c);
 	tcp_table_remove(c);
 	timer_stop(&t->wheel, &c->timer);
 	memset(c->due, 0, sizeof(c->due));

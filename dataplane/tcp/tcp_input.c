@@ -71,7 +71,7 @@ static void time_wait_segment(struct tcp_core *t, struct tcp_tw *w, struct tcp_s
 			uint32_t isn_min = w->snd_nxt + 65536;
 			stat_inc(t->stat, STAT_tcp_timewait_reused);
 			tcp_tw_remove(t, w);
-			tcp_syn_arrives(t, s, isn_min ? isn_min : 1);
+			(void)tcp_syn_arrives(t, s, isn_min ? isn_min : 1);
 			return;
 		}
 		tcp_answer_time_wait(t, w);
@@ -85,26 +85,59 @@ static void time_wait_segment(struct tcp_core *t, struct tcp_tw *w, struct tcp_s
 	tcp_answer_time_wait(t, w);
 }
 
-/* RFC 9293 3.10.7.1 and 3.10.7.2 */
-static void no_connection(struct tcp_core *t, struct tcp_seg *s)
+/* The ACK of a cookie, or what comes behind one that was lost. Null: to be gone on with is nothing. *reset: a
+ * reset is due. */
+static struct tcp_conn *cookie_segment(struct tcp_core *t, struct tcp_seg *s, bool *reset)
+{
+	struct tcp_agreed a;
+
+	if (!tcp_listener_find(t, &s->ns->dst, get16(s->ns->l4 + 2)))
+		return NULL;
+	if (!tcp_cookie_check(t, s, &a)) {
+		/* Later data may overtake the first, which alone can prove the cookie: no reset. */
+		stat_inc(t->stat, STAT_tcp_cookie_bad);
+		*reset = s->len == 0;
+		return NULL;
+	}
+	*reset = false;
+	struct tcp_conn *c = tcp_open_passive(t, s, &a);
+	if (c)
+		stat_inc(t->stat, STAT_tcp_cookie_good);
+	return c;
+}
+
+/* RFC 9293 3.10.7.1 and 3.10.7.2. A handshake that s completes gives a connection to go on with. */
+static struct tcp_conn *no_connection(struct tcp_core *t, struct tcp_seg *s)
 {
 	const uint8_t *h = s->ns->l4;
+	struct tcp_syn *r = t->n_half_open ? tcp_syn_find(t, s) : NULL;
+
+	if (r)
+		return tcp_syn_segment(t, r, s);
 	struct tcp_tw *w =
 		tcp_tw_find(t, s->hash, &s->ns->dst, &s->ns->src, get16(h + 2), get16(h));
-
 	if (w) {
 		time_wait_segment(t, w, s);
-		return;
+		return NULL;
 	}
 	/* first: a RST is ignored; second: an ACK has no business here; third: SYN */
 	if (s->flags & TH_RST)
-		return;
+		return NULL;
 	if ((s->flags & (TH_SYN | TH_ACK)) == TH_SYN) {
-		tcp_syn_arrives(t, s, 0);
-		return;
+		(void)tcp_syn_arrives(t, s, 0);
+		return NULL;
 	}
-	stat_inc(t->stat, STAT_tcp_no_listener);
-	tcp_answer_reset(t, s);
+	bool reset = true;
+	if ((s->flags & (TH_SYN | TH_ACK)) == TH_ACK && tcp_cookie_live(t)) {
+		struct tcp_conn *c = cookie_segment(t, s, &reset);
+		if (c)
+			return c;
+	}
+	if (reset) {
+		stat_inc(t->stat, STAT_tcp_no_listener);
+		tcp_answer_reset(t, s);
+	}
+	return NULL;
 }
 
 /* ---- payload ---- */
@@ -189,13 +222,12 @@ static void established(struct tcp_conn *c)
 	struct tcp_core *t = c->core;
 	bool timed = (c->flags & TF_TIMING) != 0;
 
-	tcp_half_open_done(c);
 	tcp_enter(c, TCP_ESTABLISHED);
 	c->flags &= ~(uint32_t)TF_TIMING;
 	c->rto_us = t->conf.rto_init_us;
 	if (timed) {
 		tcp_rtt_sample(c, (uint32_t)t->now_us - c->rtt_at);
-	} else {
+	} else if (c->retries) {
 		c->rto_us = max32(c->rto_us, 3000000); /* RFC 6298 5.7 */
 		if (c->retries > 1)
 			c->cwnd = c->mss; /* RFC 6928 section 2: more than one SYN was lost */
@@ -539,10 +571,8 @@ static void segment_arrives(struct tcp_core *t, struct tcp_seg *s)
 	const uint8_t *h = s->ns->l4;
 	struct tcp_conn *c = tcp_find(t, s->hash, &s->ns->dst, &s->ns->src, get16(h + 2), get16(h));
 
-	if (!c) {
-		no_connection(t, s);
+	if (!c && (c = no_connection(t, s)) == NULL)
 		return;
-	}
 	trace_put(t->trace, t->now_us, TRACE_tcp_rx, pool_index(&t->conns, c) + 1, s->flags,
 		  s->len);
 	if (c->state == TCP_SYN_SENT)

@@ -126,7 +126,6 @@ enum tcp_flag {
 	TF_PERSIST    = 1 << 11, /* TCP_T_RETX runs as the persist timer */
 	TF_TIMING     = 1 << 12, /* rtt_seq is being timed */
 	TF_CWND_FULL  = 1 << 13, /* the last output was held back by cwnd */
-	TF_HALF_OPEN  = 1 << 14, /* counted in the backlog, linked in core->half_open */
 	TF_IN_TABLE   = 1 << 15,
 	TF_RETX_HEAD  = 1 << 16, /* retransmit the segment at snd_una whatever cwnd says */
 	TF_WAS_CLOSED = 1 << 17, /* TCP_EV_CLOSED was given */
@@ -179,7 +178,7 @@ struct tcp_conn {
 
 	/* line 3: lists, what hangs off */
 	struct list out_node;   /* core->out: has something to send */
-	struct list ready_node; /* core->ready, or core->half_open before that */
+	struct list ready_node; /* core->ready */
 	struct tcp_board *board;
 	struct tcp_reasm *reasm;
 	struct pkt *rx_copy;    /* where small payload behind unread data is copied together */
@@ -268,6 +267,40 @@ struct tcp_tw {
 };
 static_assert(sizeof(struct tcp_tw) == 64, "one cache line");
 
+/* A connection that a SYN asked for, until its last ACK comes: two cache lines (tcp_syn.c). */
+struct tcp_syn {
+	struct ip_addr local, remote;
+	uint16_t lport, rport;
+	uint32_t hash;
+	uint32_t irs, iss;
+	uint32_t ts_recent;
+	uint32_t due_ms;
+	uint32_t sent_us;    /* first SYN-ACK, low 32 bits */
+	uint32_t prev, next; /* of those that were sent `retries` times again; index + 1 */
+	uint32_t challenge_ms;
+	uint16_t peer_mss, wnd;
+	uint16_t net;	     /* slot of its network's budget */
+	uint8_t offers;	     /* enum tcp_offer */
+	uint8_t wscale, retries, challenges;
+};
+static_assert(sizeof(struct tcp_syn) <= 128, "two cache lines");
+
+/* What a SYN offers and we agree to. */
+enum tcp_offer { TCP_OFFER_TS = 1, TCP_OFFER_SACK = 2, TCP_OFFER_WSCALE = 4, TCP_OFFER_ECN = 8 };
+
+#define TCP_SYN_TRIES 16   /* most values of syn_retries, plus one */
+#define TCP_SYN_NETS  4096 /* budgets; a network has the one that its keyed hash names */
+
+/* All that networks with this hash asked for lately. */
+struct tcp_syn_net {
+	uint32_t filled_ms, tokens; /* SYNs that are still answered past the mark */
+	uint32_t n;		    /* half-open connections */
+};
+
+struct tcp_syn_queue {
+	uint32_t first, last; /* index + 1 */
+};
+
 struct tcp_listener {
 	struct ip_addr addr;
 	uint16_t port;
@@ -289,11 +322,14 @@ struct tcp_core {
 	uint64_t resets_from_us; /* the 100 ms in which `resets` were sent */
 	uint32_t resets;
 	uint64_t now_us;
-	struct list out, ready, half_open;
+	struct list out, ready;
 	uint32_t n_conn, n_half_open, n_listen;
 	struct wheel wheel;
-	struct pool conns, chunks, boards, reasms, ooos, tws;
-	struct flow_table flows, tw_flows;
+	struct pool conns, chunks, boards, reasms, ooos, tws, syns;
+	struct flow_table flows, tw_flows, syn_flows;
+	struct tcp_syn_queue syn_queue[TCP_SYN_TRIES]; /* by retries; in each the oldest first */
+	struct tcp_syn_net *syn_nets;
+	uint64_t cookie_until_us; /* no cookie that was sent is good any more; 0 = none was */
 	uint32_t tw_oldest, tw_newest, n_tw; /* index + 1 */
 	uint64_t hash_key[4];
 	uint8_t isn_key[16];
@@ -368,12 +404,47 @@ void tcp_conn_free(struct tcp_conn *c);
 void tcp_want_output(struct tcp_conn *c);
 
 /* tcp_open.c */
-void tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min);
+const struct tcp_listener *tcp_listener_find(struct tcp_core *t, const struct ip_addr *addr, uint16_t port);
 void tcp_syn_options(struct tcp_conn *c, const struct tcp_seg *s);
-void tcp_half_open_done(struct tcp_conn *c);
 uint32_t tcp_isn(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote, uint16_t lport,
 		 uint16_t rport);
+/* What is added to milliseconds in timestamps to this peer. */
+uint32_t tcp_ts_offset(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote);
 void tcp_set_mss(struct tcp_conn *c);
+/* The MSS that a SYN to or from a peer behind this path MTU offers. */
+uint16_t tcp_mss_offer(const struct tcp_core *t, uint32_t mtu, bool ip4);
+/* What is known of a peer whose SYN was answered. */
+struct tcp_agreed {
+	uint32_t irs, iss, ts_recent;
+	uint16_t mss, wnd;
+	uint8_t offers, wscale; /* enum tcp_offer */
+	uint8_t retries;	/* SYN-ACKs sent again */
+	bool timed;		/* sent_us is when the only SYN-ACK went, low 32 bits */
+	uint32_t sent_us;
+};
+/* The connection for the ACK in s that ends a handshake, in SYN-RECEIVED. NULL: none to be had. */
+struct tcp_conn *tcp_open_passive(struct tcp_core *t, const struct tcp_seg *s, const struct tcp_agreed *a);
+
+/* tcp_syn.c */
+/* A SYN for which there is neither connection nor record. isn_min: 0, or the ISN must be beyond it (a connection
+ * that replaces one in TIME-WAIT). False: it was not taken. */
+bool tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min);
+struct tcp_syn *tcp_syn_find(struct tcp_core *t, const struct tcp_seg *s);
+/* A segment for a half-open connection. The connection that it completes, to go on with, or NULL. */
+struct tcp_conn *tcp_syn_segment(struct tcp_core *t, struct tcp_syn *r, const struct tcp_seg *s);
+void tcp_syn_timers(struct tcp_core *t);
+uint64_t tcp_syn_next_us(const struct tcp_core *t);
+
+/* tcp_cookie.c */
+/* What of the offers the cookie can carry: rounds mss and wscale down. Returns the ISN; *tsval: the timestamp to
+ * send with it, when timestamps are offered. */
+uint32_t tcp_cookie_make(struct tcp_core *t, const struct tcp_seg *s, struct tcp_agreed *a, uint32_t *tsval);
+/* Is s the ACK (perhaps with data) of a cookie sent not long ago? Fills a. */
+bool tcp_cookie_check(struct tcp_core *t, const struct tcp_seg *s, struct tcp_agreed *a);
+static inline bool tcp_cookie_live(const struct tcp_core *t)
+{
+	return t->now_us < t->cookie_until_us;
+}
 
 /* tcp_ecn.c: RFC 3168 */
 /* What the peer's SYN or SYN-ACK leaves of it. */
@@ -416,6 +487,16 @@ bool tcp_send_syn(struct tcp_conn *c);
 /* Sends one segment to provoke an answer: new data, else the last one again. */
 void tcp_probe_tail(struct tcp_conn *c);
 void tcp_send_reset(struct tcp_conn *c);
+/* Fields of a TCP header. */
+struct tcp_header {
+	uint16_t sport, dport;
+	uint32_t seq, ack;
+	uint8_t flags;
+	uint32_t wnd; /* the field */
+};
+/* A segment without data that belongs to no connection. */
+void tcp_answer(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote,
+		const struct tcp_header *h, const struct tcp_opts *o);
 /* RST or ACK that belongs to no connection, in answer to s. */
 void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s);
 void tcp_answer_time_wait(struct tcp_core *t, const struct tcp_tw *w);

@@ -1,11 +1,7 @@
 /*
- * tcp_open.c: how connections begin: listeners, SYNs, active opens, initial sequence numbers, local
- * ports.
- *
- * Half-open connections are full connection objects, at most syn_backlog of them, linked oldest
- * first. When the backlog is full the oldest gives way once it has had a second (RFC 4987 3.4);
- * else the SYN is dropped. Invariant: a connection is in core->half_open exactly while TF_HALF_OPEN
- * is set.
+ * tcp_open.c: how connections begin: listeners, initial sequence numbers, what two SYNs agree on,
+ * active opens, local ports. What a SYN from outside asks for is a record (tcp_syn.c) or nothing but a
+ * cookie (tcp_cookie.c) until the handshake is complete; here it becomes a connection then.
  */
 #include <string.h>
 #include "tcp_int.h"
@@ -14,7 +10,6 @@
 #define PORT_FIRST 16384 /* RFC 6056: a wide range; below it are services */
 #define PORT_COUNT (65536 - PORT_FIRST)
 #define PORT_TRIES 8192 /* then the pair of addresses counts as used up */
-#define RECYCLE_MS 1000
 
 /* ---- listeners ---- */
 
@@ -28,11 +23,11 @@ static struct tcp_listener *listener_at(struct tcp_core *t, const struct ip_addr
 }
 
 /* The exact address before "any". */
-static struct tcp_listener *listener_find(struct tcp_core *t, const struct ip_addr *addr,
-					  uint16_t port)
+const struct tcp_listener *tcp_listener_find(struct tcp_core *t, const struct ip_addr *addr,
+					     uint16_t port)
 {
 	static const struct ip_addr any;
-	struct tcp_listener *l = listener_at(t, addr, port);
+	const struct tcp_listener *l = listener_at(t, addr, port);
 
 	return l ? l : listener_at(t, &any, port);
 }
@@ -75,8 +70,8 @@ uint32_t tcp_isn(struct tcp_core *t, const struct ip_addr *local, const struct i
 /* RFC 7323 5.4 and 7.1: an offset by the pair of addresses, so that timestamps grow from one
  * connection of a pair to the next and tell strangers nothing of our uptime. Never 0: TIME-WAIT
  * entries use 0 for "none". */
-static uint32_t ts_offset(struct tcp_core *t, const struct ip_addr *local,
-			  const struct ip_addr *remote)
+uint32_t tcp_ts_offset(struct tcp_core *t, const struct ip_addr *local,
+		       const struct ip_addr *remote)
 {
 	struct tuple name = {*local, *remote, 0, 0, 2};
 
@@ -102,15 +97,22 @@ void tcp_set_mss(struct tcp_conn *c)
 	c->mss = (uint16_t)(mss - ((c->flags & TF_TS) ? 12 : 0));
 }
 
-static void begin(struct tcp_conn *c)
+uint16_t tcp_mss_offer(const struct tcp_core *t, uint32_t mtu, bool ip4)
 {
-	struct tcp_core *t = c->core;
-	uint32_t mss = max32(c->dst.mtu, headers(c) + TCP_MSS_MIN) - headers(c);
+	uint32_t headers_len = (ip4 ? 20u : 40u) + TCP_HDR;
+	uint32_t mss = max32(mtu, headers_len + TCP_MSS_MIN) - headers_len;
 
 	if (t->conf.mss_max)
 		mss = min32(mss, max32(t->conf.mss_max, TCP_MSS_MIN));
-	c->syn_mss = (uint16_t)mss;
-	c->ts_off = ts_offset(t, &c->dst.src, &c->dst.dst);
+	return (uint16_t)mss;
+}
+
+static void begin(struct tcp_conn *c)
+{
+	struct tcp_core *t = c->core;
+
+	c->syn_mss = tcp_mss_offer(t, c->dst.mtu, ip_is4(&c->dst.dst));
+	c->ts_off = tcp_ts_offset(t, &c->dst.src, &c->dst.dst);
 	c->snd_una = c->iss;
 	c->snd_nxt = c->snd_max = c->iss + 1;
 	c->recover = c->high_rxt = c->iss;
@@ -156,77 +158,56 @@ static uint32_t wanted_options(const struct tcp_core *t)
 
 /* ---- passive ---- */
 
-void tcp_half_open_done(struct tcp_conn *c)
-{
-	if (!(c->flags & TF_HALF_OPEN))
-		return;
-	c->flags &= ~(uint32_t)TF_HALF_OPEN;
-	c->core->n_half_open--;
-	list_del(&c->ready_node);
-}
-
-/* Room for one more half-open connection? */
-static bool backlog_room(struct tcp_core *t)
-{
-	if (t->n_half_open < t->conf.syn_backlog)
-		return true;
-	if (list_empty(&t->half_open))
-		return false;
-	struct tcp_conn *oldest = LIST_ENTRY(t->half_open.next, struct tcp_conn, ready_node);
-	if (now_ms32(t) - oldest->heard_ms < RECYCLE_MS)
-		return false;
-	stat_inc(t->stat, STAT_tcp_syn_recycled);
-	tcp_finish(oldest, ERR_TIMEOUT);
-	return true;
-}
-
-/* RFC 9293 3.10.7.2, third: a SYN for a listening port. isn_min: 0, or the ISN must be beyond it (a
- * connection that replaces one in TIME-WAIT). */
-void tcp_syn_arrives(struct tcp_core *t, struct tcp_seg *s, uint32_t isn_min)
+struct tcp_conn *tcp_open_passive(struct tcp_core *t, const struct tcp_seg *s,
+				  const struct tcp_agreed *a)
 {
 	const struct net_seg *ns = s->ns;
 	uint16_t lport = (uint16_t)(ns->l4[2] << 8 | ns->l4[3]);
-	uint16_t rport = (uint16_t)(ns->l4[0] << 8 | ns->l4[1]);
-	const struct tcp_listener *l = listener_find(t, &ns->dst, lport);
+	const struct tcp_listener *l = tcp_listener_find(t, &ns->dst, lport);
+	struct net_dst d;
 
-	if (!l) {
+	if (!l) { /* it ended meanwhile */
 		stat_inc(t->stat, STAT_tcp_no_listener);
 		tcp_answer_reset(t, s);
-		return;
+		return NULL;
 	}
-	if (s->flags & TH_FIN) {
-		stat_inc(t->stat, STAT_tcp_bad_flags);
-		return;
-	}
-	struct tcp_conn *c = backlog_room(t) ? tcp_conn_new(t) : NULL;
+	struct tcp_conn *c = net_route(t->net, &ns->dst, &ns->src, &d) == ERR_OK ? tcp_conn_new(t) : NULL;
 	if (!c) {
 		stat_inc(t->stat, STAT_tcp_syn_drop);
-		return;
+		return NULL;
 	}
-	if (net_route(t->net, &ns->dst, &ns->src, &c->dst) != ERR_OK) {
-		stat_inc(t->stat, STAT_tcp_syn_drop);
-		tcp_conn_free(c);
-		return;
-	}
+	/* The SYN as it was, as far as it counts. */
+	struct tcp_seg syn = {
+		.flags = TH_SYN | (a->offers & TCP_OFFER_ECN ? TH_ECE | TH_CWR : 0),
+		.opt = {.has_mss = true,
+			.mss = a->mss,
+			.sack_ok = (a->offers & TCP_OFFER_SACK) != 0,
+			.has_ts = (a->offers & TCP_OFFER_TS) != 0,
+			.tsval = a->ts_recent,
+			.has_wscale = (a->offers & TCP_OFFER_WSCALE) != 0,
+			.wscale = a->wscale},
+	};
+	c->dst = d;
 	c->lport = lport;
-	c->rport = rport;
+	c->rport = (uint16_t)(ns->l4[0] << 8 | ns->l4[1]);
 	c->tag = l->tag;
-	c->flags = wanted_options(t) | TF_HALF_OPEN;
-	list_push(&t->half_open, &c->ready_node);
-	t->n_half_open++;
-	c->irs = s->seq;
-	c->rcv_nxt = s->seq + 1;
-	c->iss = tcp_isn(t, &ns->dst, &ns->src, lport, rport);
-	if (isn_min && seq_lt(c->iss, isn_min))
-		c->iss = isn_min;
+	c->flags = wanted_options(t);
+	c->irs = a->irs;
+	c->rcv_nxt = c->rcv_acked = a->irs + 1;
+	c->rcv_adv = c->rcv_nxt + min32(t->conf.rcv_buf, UINT16_MAX);
+	c->iss = a->iss;
 	begin(c);
-	tcp_syn_options(c, s);
-	c->snd_wnd = c->snd_wnd_max = s->wnd;
-	c->snd_wl1 = s->seq;
+	tcp_syn_options(c, &syn);
+	c->snd_wnd = c->snd_wnd_max = a->wnd; /* RFC 7323 2.2: not scaled in a SYN */
+	c->snd_wl1 = a->irs;
 	c->snd_wl2 = c->iss;
+	c->retries = a->retries;
+	c->rtt_at = a->sent_us;
+	if (!a->timed)
+		c->flags &= ~(uint32_t)TF_TIMING;
 	tcp_enter(c, TCP_SYN_RECEIVED);
-	tcp_send_syn(c);
 	tcp_arm_retx(c);
+	return c;
 }
 
 /* ---- active ---- */
@@ -242,7 +223,7 @@ static uint16_t choose_port(struct tcp_core *t, const struct net_dst *d, uint16_
 		uint16_t port = (uint16_t)(PORT_FIRST + at);
 		if (net_flow_owner(t->net, d->port, &d->dst, &d->src, rport, port) != t->worker)
 			continue;
-		if (listener_find(t, &d->src, port))
+		if (tcp_listener_find(t, &d->src, port))
 			continue;
 		uint32_t hash = tcp_hash(t, &d->src, &d->dst, port, rport);
 		if (!tcp_find(t, hash, &d->src, &d->dst, port, rport) &&

@@ -32,15 +32,8 @@ static uint8_t *put32(uint8_t *p, uint32_t v)
 
 /* ---- headers ---- */
 
-struct header {
-	uint16_t sport, dport;
-	uint32_t seq, ack;
-	uint8_t flags;
-	uint32_t wnd; /* the field */
-};
-
 /* In front of what p holds. Returns its length. */
-static uint32_t put_header(struct pkt *p, const struct header *h, const struct tcp_opts *o)
+static uint32_t put_header(struct pkt *p, const struct tcp_header *h, const struct tcp_opts *o)
 {
 	uint32_t len = TCP_HDR + tcp_opts_len(o);
 	uint8_t *b = pkt_prepend(p, len);
@@ -179,7 +172,7 @@ bool tcp_xmit(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
 	}
 	if ((c->reasm || (c->flags & TF_DSACK)) && (c->flags & TF_SACK) && (flags & TH_ACK))
 		put_sack(c, len, &o);
-	struct header h = {
+	struct tcp_header h = {
 		.sport = c->lport,
 		.dport = c->rport,
 		.seq = seq,
@@ -231,7 +224,7 @@ bool tcp_send_syn(struct tcp_conn *c)
 		o.tsval = ts_now(c);
 		o.tsecr = passive ? c->ts_recent : 0;
 	}
-	struct header h = {
+	struct tcp_header h = {
 		.sport = c->lport,
 		.dport = c->rport,
 		.seq = c->iss,
@@ -254,8 +247,8 @@ void tcp_send_reset(struct tcp_conn *c)
 
 /* ---- answers without a connection ---- */
 
-static void answer(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote,
-		   const struct header *h, const struct tcp_opts *o)
+void tcp_answer(struct tcp_core *t, const struct ip_addr *local, const struct ip_addr *remote,
+		const struct tcp_header *h, const struct tcp_opts *o)
 {
 	struct net_dst d;
 
@@ -276,7 +269,7 @@ void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s)
 {
 	const uint8_t *l4 = s->ns->l4;
 	struct tcp_opts none = {0};
-	struct header h = {
+	struct tcp_header h = {
 		.sport = (uint16_t)(l4[2] << 8 | l4[3]),
 		.dport = (uint16_t)(l4[0] << 8 | l4[1]),
 	};
@@ -299,12 +292,12 @@ void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s)
 		h.flags = TH_RST | TH_ACK;
 	}
 	stat_inc(t->stat, STAT_tcp_reset_out);
-	answer(t, &s->ns->dst, &s->ns->src, &h, &none);
+	tcp_answer(t, &s->ns->dst, &s->ns->src, &h, &none);
 }
 
 void tcp_answer_time_wait(struct tcp_core *t, const struct tcp_tw *w)
 {
-	struct header h = {.sport = w->lport,
+	struct tcp_header h = {.sport = w->lport,
 			   .dport = w->rport,
 			   .seq = w->snd_nxt,
 			   .ack = w->rcv_nxt,
@@ -312,7 +305,7 @@ void tcp_answer_time_wait(struct tcp_core *t, const struct tcp_tw *w)
 	struct tcp_opts o = {
 		.has_ts = w->ts_off != 0, .tsval = now_ms32(t) + w->ts_off, .tsecr = w->ts_recent};
 
-	answer(t, &w->local, &w->remote, &h, &o);
+	tcp_answer(t, &w->local, &w->remote, &h, &o);
 }
 
 /* RFC 5961 section 7 wants a limit; ours is for each connection, so that nobody learns of another's

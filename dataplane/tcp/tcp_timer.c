@@ -216,6 +216,8 @@ void tcp_timers(struct tcp_core *t, uint64_t now_us)
 						: TCP_POOL_FINE;
 	}
 	tcp_tw_expire(t);
+	if (t->n_half_open)
+		tcp_syn_timers(t);
 	while ((tm = wheel_next(&t->wheel, now_us / 1000)) != NULL)
 		run(LIST_ENTRY(tm, struct tcp_conn, timer));
 }
@@ -226,6 +228,8 @@ uint64_t tcp_next_us(const struct tcp_core *t)
 		return t->now_us;
 	uint64_t ms = wheel_hint_ms(&t->wheel);
 	uint64_t first = ms == UINT64_MAX ? ms : ms * 1000;
-	uint64_t tw = tcp_tw_next_us(t);
-	return tw < first ? tw : first;
+	uint64_t tw = tcp_tw_next_us(t), syn = t->n_half_open ? tcp_syn_next_us(t) : UINT64_MAX;
+
+	first = tw < first ? tw : first;
+	return syn < first ? syn : first;
 }

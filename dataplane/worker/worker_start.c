@@ -62,6 +62,9 @@ static struct tcp_conf tcp_conf_of(const struct conf *c)
 	t.ecn = (uint8_t)c->tcp_ecn;
 	if (c->tcp_window != 0)
 		t.rcv_buf = c->tcp_window;
+	t.syn_backlog = c->tcp_syn_backlog;
+	t.syn_cookies = c->tcp_syn_cookies;
+	t.syn_net_rate = c->tcp_syn_network_rate;
 	return t;
 }
 

@@ -188,6 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conf.conns_max = 8;
 	conf.timewait_max = 2;
 	conf.syn_backlog = 3;
+	conf.syn_cookies = !(how & 0x1000);
 	conf.ooo_max = 8;
 	conf.rcv_buf = how & 1 ? 3000 : 100000;
 	conf.snd_buf = how & 2 ? 3000 : 100000;

@@ -364,15 +364,16 @@ void wire_run(struct wire *w, uint64_t until_us)
 
 /* ---- by hand ---- */
 
-static void inject_marked(struct wire *w, unsigned to, const uint8_t *l4, uint32_t len, uint8_t ecn)
+static void inject(struct wire *w, unsigned to, const struct ip_addr *src, const uint8_t *l4, uint32_t len,
+		   uint8_t ecn)
 {
-	struct net_core *me = &w->end[to].net, *peer = &w->end[1 - to].net;
+	struct net_core *me = &w->end[to].net;
 	struct pkt *p = pkt_heap_exact(l4, len);
 	struct net_seg s = {.pkt = p,
 			    .l4 = pkt_data(p),
 			    .l4_len = len,
-			    .src = peer->addr4,
-			    .dst = me->addr4,
+			    .src = *src,
+			    .dst = ip_is4(src) ? me->addr4 : me->addr6,
 			    .ecn = ecn,
 			    .csum_ok = true};
 
@@ -382,7 +383,7 @@ static void inject_marked(struct wire *w, unsigned to, const uint8_t *l4, uint32
 
 void wire_inject_bytes(struct wire *w, unsigned to, const uint8_t *l4, uint32_t len)
 {
-	inject_marked(w, to, l4, len, 0);
+	inject(w, to, &w->end[1 - to].net.addr4, l4, len, 0);
 }
 
 void wire_inject_icmp(struct wire *w, unsigned to, uint16_t sport, uint16_t dport, uint32_t seq,
@@ -408,6 +409,11 @@ void wire_inject_icmp(struct wire *w, unsigned to, uint16_t sport, uint16_t dpor
 
 void wire_inject(struct wire *w, unsigned to, const struct wire_seg *s)
 {
+	wire_inject_from(w, to, &w->end[1 - to].net.addr4, s);
+}
+
+void wire_inject_from(struct wire *w, unsigned to, const struct ip_addr *src, const struct wire_seg *s)
+{
 	uint8_t b[4096];
 	uint32_t hdr = 20 + s->opt_len;
 
@@ -429,7 +435,7 @@ void wire_inject(struct wire *w, unsigned to, const struct wire_seg *s)
 		memcpy(b + 20, s->opt, s->opt_len);
 	if (s->len)
 		memcpy(b + hdr, s->data, s->len);
-	inject_marked(w, to, b, hdr + s->len, s->ecn);
+	inject(w, to, src, b, hdr + s->len, s->ecn);
 }
 
 bool wire_take(struct wire *w, struct wire_seg *out)

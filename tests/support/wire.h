@@ -94,6 +94,8 @@ struct wire_seg {
 enum { W_FIN = 1, W_SYN = 2, W_RST = 4, W_PSH = 8, W_ACK = 16, W_URG = 32, W_ECE = 64, W_CWR = 128 };
 /* Gives it to end `to` at once, as from the other end, and lets the stack act. */
 void wire_inject(struct wire *w, unsigned to, const struct wire_seg *s);
+/* The same from any source. */
+void wire_inject_from(struct wire *w, unsigned to, const struct ip_addr *src, const struct wire_seg *s);
 /* The same with bytes of any kind. */
 void wire_inject_bytes(struct wire *w, unsigned to, const uint8_t *l4, uint32_t len);
 /* An ICMP error quoting seq of the flow sport (ours) -> dport. kind, mtu as in net_seg. */

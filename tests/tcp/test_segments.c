@@ -278,14 +278,18 @@ Test(segments, syn_flood_is_bounded)
 	struct tcp_conf c = tcp_conf_default();
 
 	c.syn_backlog = 64;
+	c.syn_cookies = false;
+	c.syn_net_rate = 0;
 	begin(&h, &c);
-	for (unsigned i = 0; i < 1000; i++)
-		wire_inject(&h.w, 0,
-			    &(struct wire_seg){.sport = (uint16_t)(2000 + i),
-					       .dport = OUR_PORT,
-					       .seq = i,
-					       .flags = W_SYN,
-					       .wnd = 100});
+	for (unsigned i = 0; i < 1000; i++) {
+		struct ip_addr from = ip_from4((i * 2654435761u) | 1); /* many networks */
+		wire_inject_from(&h.w, 0, &from,
+				 &(struct wire_seg){.sport = (uint16_t)(2000 + i),
+						    .dport = OUR_PORT,
+						    .seq = i,
+						    .flags = W_SYN,
+						    .wnd = 100});
+	}
 	cr_expect_eq(counts(&h).half_open, 64);
 	cr_expect_eq(count(&h, STAT_tcp_syn_drop), 936);
 	/* Old ones give way. */
