@@ -8,12 +8,10 @@
  * After stream_close or stream_abort nothing is read any more: what still comes in is thrown away.
  * Runs for every packet; malloc is asked only for a line that is cut over packets and for very long formats.
  */
-#include "stream.h"
+#include "stream_int.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define IDLE_CAP 16 /* an empty list with more room than this is let go */
 
 void stream_init(struct stream *s, struct pkt_pool *pool)
 {
@@ -35,6 +33,7 @@ void stream_fini(struct stream *s)
 	slices_drop(&s->rx);
 	slices_drop(&s->tx);
 	line_release(s);
+	tls_destroy(&s->tls);
 }
 
 struct span stream_peek(const struct stream *s)
@@ -109,9 +108,9 @@ bool stream_skip_line(struct stream *s)
 
 static void rx_consumed(struct stream *s, uint64_t len)
 {
-	s->consumed += (uint32_t)len;
+	s->consumed += (int64_t)len;
 	s->scanned = s->scanned > len ? (uint32_t)(s->scanned - len) : 0;
-	if (s->rx.n == 0 && s->rx.cap > IDLE_CAP)
+	if (s->rx.n == 0 && s->rx.cap > STREAM_IDLE_CAP)
 		slices_drop(&s->rx);
 }
 
@@ -211,6 +210,8 @@ void stream_close(struct stream *s)
 {
 	s->tx_close = true;
 	stream_discard(s);
+	if (s->tls)
+		stream_tls_close(s);
 }
 
 void stream_abort(struct stream *s)
@@ -218,6 +219,8 @@ void stream_abort(struct stream *s)
 	s->tx_abort = true;
 	stream_discard(s);
 	slices_drop(&s->tx);
+	if (s->tls)
+		slices_drop(tls_out(s->tls));
 }
 
 void stream_feed(struct stream *s, struct slice sl)
@@ -225,6 +228,10 @@ void stream_feed(struct stream *s, struct slice sl)
 	if (sl.len == 0 || s->tx_close || s->tx_abort) {
 		s->consumed += sl.len;
 		slice_drop(&sl);
+		return;
+	}
+	if (s->tls) {
+		stream_tls_feed(s, sl);
 		return;
 	}
 	if (s->rx.n > 0 && sl.len < SLICE_COPY_MAX && slices_copy(&s->rx, s->pool, slice_span(&sl)))
@@ -235,7 +242,10 @@ void stream_feed(struct stream *s, struct slice sl)
 
 void stream_eof(struct stream *s)
 {
-	s->rx_eof = true;
+	if (s->tls)
+		stream_tls_eof(s);
+	else
+		s->rx_eof = true;
 }
 
 unsigned stream_out(struct stream *s, uint32_t room, struct slice *out, unsigned max)
@@ -244,23 +254,26 @@ unsigned stream_out(struct stream *s, uint32_t room, struct slice *out, unsigned
 	uint64_t bytes = 0;
 	if (room == 0)
 		return 0;
-	while (n < max && n < s->tx.n && (n == 0 || bytes + s->tx.v[n].len <= room)) {
-		out[n] = s->tx.v[n];
+	struct slices *tx = s->tls ? stream_tls_out(s, room) : &s->tx;
+	while (n < max && n < tx->n && (n == 0 || bytes + tx->v[n].len <= room)) {
+		out[n] = tx->v[n];
 		bytes += out[n].len;
 		n++;
 	}
-	s->tx.n -= n;
-	s->tx.len -= bytes;
-	if (s->tx.n > 0)
-		memmove(s->tx.v, s->tx.v + n, s->tx.n * sizeof(*s->tx.v));
-	else if (s->tx.cap > IDLE_CAP)
-		slices_drop(&s->tx);
+	tx->n -= n;
+	tx->len -= bytes;
+	if (tx->n > 0)
+		memmove(tx->v, tx->v + n, tx->n * sizeof(*tx->v));
+	else if (tx->cap > STREAM_IDLE_CAP)
+		slices_drop(tx);
 	return n;
 }
 
 uint32_t stream_taken(struct stream *s)
 {
-	uint32_t n = s->consumed;
+	if (s->consumed <= 0)
+		return 0;
+	uint32_t n = (uint32_t)s->consumed;
 	s->consumed = 0;
 	return n;
 }
