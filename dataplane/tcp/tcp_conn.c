@@ -84,8 +84,9 @@ unsigned tcp_take(struct tcp_conn *c, struct slice *out, unsigned max)
 static void window_opened(struct tcp_conn *c)
 {
 	uint32_t promised = seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
-	uint32_t wnd = tcp_rcv_window(c);
-	uint32_t buf = c->core->conf.rcv_buf;
+	/* What the window field can tell is all that there is. */
+	uint32_t buf = min32(c->core->conf.rcv_buf, (uint32_t)UINT16_MAX << c->rcv_wscale);
+	uint32_t wnd = min32(tcp_rcv_window(c), buf);
 
 	if (wnd <= promised || !tcp_synchronized(c))
 		return;
