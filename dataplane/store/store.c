@@ -147,7 +147,9 @@ static bool reap(struct store *s)
 	struct disk_req *done[64];
 	unsigned n = s->disk->ops->poll(s->disk, done, ARRAY_LEN(done));
 	for (unsigned i = 0; i < n; i++) {
-		if (done[i]->verb == DISK_READ)
+		if (done[i] == &s->gc.req)
+			gc_read_done(s);
+		else if (done[i]->verb == DISK_READ)
 			store_read_done(s, done[i]);
 		else
 			log_written(s, done[i]);
@@ -234,16 +236,17 @@ static void drop_old_parts(struct store *s)
 static void gauges(struct store *s)
 {
 	struct store_gauges *g = &s->g;
-	uint64_t live = 0, segs = 0;
+	uint64_t live = 0, dead = 0, segs = 0;
 	for (uint32_t i = 0; i < s->n_seg; i++) {
 		live += s->ix.seg[i].live;
+		dead += s->seg[i].state == SEG_FULL ? s->seg[i].size - s->ix.seg[i].live : 0;
 		segs += s->seg[i].file != NULL;
 	}
 	const struct { _Atomic uint64_t *to; uint64_t v; } row[] = {
 		{&g->segments, segs},
 		{&g->segments_free, s->n_free},
 		{&g->live_bytes, live},
-		{&g->dead_bytes, s->seg_bytes - live},
+		{&g->dead_bytes, dead},
 		{&g->blobs, s->ix.n_blob},
 		{&g->queue_items, s->ix.n_item},
 		{&g->accounts, s->ix.n_acct},
@@ -279,7 +282,9 @@ bool store_step(struct store *s)
 	did |= complete_durable(s);
 	did |= seg_turn(s);
 	did |= checkpoint_turn(s);
-	did |= take_ops(s);
+	bool took = take_ops(s);
+	did |= took;
+	did |= gc_turn(s, !took && s->n_flight == 0);
 	if (s->open && s->open->records > 0 && s->n_flight == 0 && !s->failed) {
 		log_close(s);
 		did = true;
@@ -317,6 +322,7 @@ static void sleep_turn(struct store *s)
 /* All that was submitted, then a checkpoint, unless a write failed. */
 static void finish(struct store *s)
 {
+	s->gc.stop = true;
 	do {
 		while (store_step(s) || s->n_flight > 0 || s->reads > 0) {
 			if (s->n_flight > 0 || s->reads > 0)
@@ -442,7 +448,7 @@ static enum err first_segments(struct store *s, char *why, size_t why_size)
 {
 	uint32_t slot = 0;
 	enum err e = ERR_OK;
-	while (s->n_free < 2 && e == ERR_OK) {
+	while (s->n_free <= LOG_GROWTH && e == ERR_OK) {
 		char name[DISK_NAME_MAX + 1];
 		struct disk_file *f;
 		uint64_t room = 0;
@@ -472,6 +478,7 @@ static void store_free(struct store *s)
 	batch_fini(&s->batch);
 	cores_fini(s);
 	log_fini(s);
+	gc_fini(s);
 	for (uint32_t i = 0; i < s->n_seg; i++) {
 		if (s->seg[i].file)
 			s->disk->ops->file_close(s->disk, &s->seg[i].file);
@@ -494,7 +501,7 @@ enum err store_open(struct store **out, const struct store_conf *conf, char *why
 	CHECK(s);
 	s->conf = c;
 	s->disk = d;
-	s->cur = UINT32_MAX;
+	s->cur = s->gc.victim = UINT32_MAX;
 	rnd_seed_os(&s->rnd);
 	index_init(&s->ix);
 	cores_init(s);
@@ -554,8 +561,10 @@ void store_close(struct store **sp)
 	*sp = NULL;
 }
 
-void store_stats(const struct store *s, struct store_stats *out)
+void store_stats(struct store *s, struct store_stats *out)
 {
+	if (!s->threaded)
+		gauges(s);
 	const struct store_gauges *g = &s->g;
 	*out = (struct store_stats){0};
 	const struct { uint64_t *to; const _Atomic uint64_t *from; } row[] = {

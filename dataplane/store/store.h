@@ -205,6 +205,13 @@ void store_tx_qdone(struct store_op *op, store_id item);
 /* Synchronous, without a lock, from any worker between two quiescent points. */
 bool store_account_find(const struct store *s, struct span name, struct store_account *out);
 
+/* Rules that a test has broken on purpose, to see that the check of them fails. */
+enum store_break {
+	STORE_BREAK_FLUSH = 1, /* groups are written without a flush */
+	STORE_BREAK_CHAIN = 2, /* replay does not ask whose successor a group is */
+	STORE_BREAK_REUSE = 4  /* segments are used again before it is safe */
+};
+
 /* Set-up, by the control thread. */
 struct store_conf {
 	const char *path;
@@ -224,6 +231,7 @@ struct store_conf {
 	struct stat *stat;           /* counters of the storage thread; NULL = none */
 	uint64_t (*wall_us)(void *); /* NULL = the system's clock; tests pass their own */
 	void *wall_arg;
+	unsigned breaks;             /* enum store_break; 0 but in negative controls */
 };
 /* Opens or creates; replays the log; reports damage: ERR_CORRUPT with one line in why (which file, where).
  * A segment that is damaged in the middle is never served: the start stops. */
@@ -242,6 +250,6 @@ struct store_stats {
 	uint64_t disk_free;
 	bool failed, full;
 };
-void store_stats(const struct store *s, struct store_stats *out);
+void store_stats(struct store *s, struct store_stats *out);
 
 #endif

@@ -64,7 +64,7 @@ bool body_op(struct store *s, struct op_int *o)
 	struct store_op *op = &o->op;
 	enum err e = body_check(s, op);
 	if (e == ERR_OK) {
-		enum log_room r = log_reserve(s, record_bytes(BODY_HEADER + op->body.len), true);
+		enum log_room r = log_reserve(s, record_bytes(BODY_HEADER + op->body.len), LOG_GROWTH);
 		if (r == LOG_WAIT)
 			return false;
 		if (r != LOG_OK)
@@ -144,7 +144,7 @@ bool commit_op(struct store *s, struct op_int *o)
 		uint32_t need = record_bytes(COMMIT_HEADER + op->tx.len + (uint64_t)b->n * RESULT_BYTES);
 		if (op->body.len > 0)
 			need += record_bytes(BODY_HEADER + op->body.len);
-		enum log_room r = log_reserve(s, need, b->growth);
+		enum log_room r = log_reserve(s, need, b->growth ? LOG_GROWTH : LOG_SHRINK);
 		if (r == LOG_WAIT)
 			return false;
 		if (r != LOG_OK)
@@ -185,7 +185,7 @@ void commit_boot(struct store *s)
 {
 	uint32_t boot = s->boot;
 	uint64_t wall = store_wall_us(s);
-	if (log_reserve(s, record_bytes(12), false) != LOG_OK)
+	if (log_reserve(s, record_bytes(12), LOG_SHRINK) != LOG_OK)
 		return; /* the next record fails the same way; ids of this start are then never durable */
 	uint8_t *p = log_record_begin(s, REC_BOOT, 12);
 	memcpy(p, &boot, 4);
@@ -214,6 +214,23 @@ static enum err replay_body(struct store *s, struct span data, uint32_t seg, uin
 		b = index_blob_add(&s->ix, id);
 	struct extent x = {.seg = seg, .off = data_off + BODY_HEADER, .len = len, .crc = crc};
 	index_blob_extent(&s->ix, b, &x);
+	return ERR_OK;
+}
+
+static enum err replay_moved(struct store *s, struct span data, uint32_t seg, uint32_t data_off)
+{
+	struct reader r = reader_of(data);
+	struct blob *b = index_blob(&s->ix, get_u64(&r));
+	uint64_t off = get_u64(&r), at = 0;
+	struct extent x = {.seg = seg, .off = data_off + BODY_HEADER, .len = get_u32(&r), .crc = get_u32(&r)};
+	uint32_t i = 0;
+	if (!r.ok || r.s.len != x.len || !b || !b->complete)
+		return ERR_CORRUPT;
+	while (i < b->n_ext && at < off)
+		at += b->ext[i++].len;
+	if (i == b->n_ext || at != off || b->ext[i].len != x.len || b->ext[i].crc != x.crc)
+		return ERR_CORRUPT;
+	index_blob_move(&s->ix, b, i, &x);
 	return ERR_OK;
 }
 
@@ -288,6 +305,8 @@ enum err replay_record(struct store *s, uint8_t type, struct span data, uint32_t
 		return replay_body(s, data, seg, data_off);
 	case REC_COMMIT:
 		return replay_commit(s, data);
+	case REC_MOVED:
+		return replay_moved(s, data, seg, data_off);
 	case REC_BOOT:
 		return replay_boot(s, data);
 	case REC_RECENT:

@@ -2,7 +2,7 @@
  * store_index.c: the index's containers and the invariants that tie them.
  *
  * 1. blob.refs = entries + queue items that name it; a blob is in index.unref exactly while refs is 0;
- * 2. index.seg[s].live = bytes of all extents in s; 3. a folder's entries rise by UID and all are
+ * 2. index.seg[s].live = cost of all extents in s; 3. a folder's entries rise by UID and all are
  * below uidnext; unseen, deleted and bytes are sums over them; 4. accounts and folders rise by id.
  */
 #include "store_index.h"
@@ -367,7 +367,24 @@ void index_blob_extent(struct index *ix, struct blob *b, const struct extent *e)
 	}
 	b->ext[b->n_ext++] = *e;
 	b->size += e->len;
-	index_seg(ix, e->seg)->live += e->len;
+	index_seg(ix, e->seg)->live += extent_cost(e);
+}
+
+/* An extent goes out of use. */
+static void extent_leave(struct index *ix, const struct extent *e)
+{
+	struct seg_use *u = index_seg(ix, e->seg);
+	CHECK(u->live >= extent_cost(e));
+	u->live -= extent_cost(e);
+	u->drop_seq = ix->seq;
+}
+
+void index_blob_move(struct index *ix, struct blob *b, uint32_t i, const struct extent *to)
+{
+	CHECK(b->complete && i < b->n_ext && b->ext[i].len == to->len && b->ext[i].crc == to->crc);
+	extent_leave(ix, &b->ext[i]);
+	b->ext[i] = *to;
+	index_seg(ix, to->seg)->live += extent_cost(to);
 }
 
 void index_blob_ref(struct index *ix, struct blob *b)
@@ -388,12 +405,8 @@ void index_blob_drop(struct index *ix, struct blob *b)
 {
 	CHECK(b->refs == 0);
 	list_del(&b->unref);
-	for (uint32_t i = 0; i < b->n_ext; i++) {
-		struct seg_use *u = index_seg(ix, b->ext[i].seg);
-		CHECK(u->live >= b->ext[i].len);
-		u->live -= b->ext[i].len;
-		u->drop_seq = ix->seq;
-	}
+	for (uint32_t i = 0; i < b->n_ext; i++)
+		extent_leave(ix, &b->ext[i]);
 	map_del(&ix->blobs, b->id);
 	ix->n_blob--;
 	blob_free(b);

@@ -25,6 +25,11 @@
 struct extent {
 	uint32_t seg, off, len, crc;
 };
+/* What it takes of its segment: the bytes and the heads of the record around them. */
+static inline uint64_t extent_cost(const struct extent *e)
+{
+	return 40 + ((uint64_t)e->len + 7) / 8 * 8;
+}
 
 struct blob {
 	store_id id;
@@ -83,8 +88,8 @@ struct qitem {
 };
 
 struct seg_use {
-	uint64_t live;     /* bytes of extents that a blob holds */
-	uint64_t drop_seq; /* group in which the last of them went */
+	uint64_t live;     /* extent_cost of all that a blob holds */
+	uint64_t drop_seq; /* group in which the last of them went, or was moved */
 };
 
 enum index_pub { INDEX_PUB_ADD, INDEX_PUB_CHANGE, INDEX_PUB_REMOVE };
@@ -141,6 +146,8 @@ int index_kw(struct folder *f, struct span name, bool make);
 struct blob *index_blob(const struct index *ix, store_id id);
 struct blob *index_blob_add(struct index *ix, store_id id);
 void index_blob_extent(struct index *ix, struct blob *b, const struct extent *e);
+/* The bytes of extent i are now at `to` as well: from here on that is where they are. */
+void index_blob_move(struct index *ix, struct blob *b, uint32_t i, const struct extent *to);
 void index_blob_ref(struct index *ix, struct blob *b);
 void index_blob_unref(struct index *ix, struct blob *b);
 void index_blob_drop(struct index *ix, struct blob *b);

@@ -24,7 +24,7 @@
 #include "store_apply.h"
 #include "store_index.h"
 
-#define STORE_VERSION      1u
+#define STORE_VERSION      2u /* 1: without REC_MOVED */
 #define SEGMENT_MAGIC      0x3167657365726576ull /* "veresegl" */
 #define GROUP_MAGIC        0x70726776u           /* "vgrp" */
 #define CHECKPOINT_MAGIC   0x3174706b63726576ull
@@ -39,14 +39,15 @@
 #define SEGMENTS_WANTED    8u           /* that the space should give */
 #define TX_MAX             (512u << 10)
 #define PART_MAX           (256u << 10) /* bytes of one body part, of one read */
-#define SPARE_SEGMENTS     3u           /* written with zeros ahead of their use */
+#define SPARE_SEGMENTS     4u           /* written with zeros ahead of their use */
 #define THREAD_CORE        255u         /* the storage thread in a store_id */
 #define RESULT_BYTES       28u          /* of one result in the log */
 #define COMMIT_HEADER      40u
 #define PART_KEEP_US       3600000000ull /* parts of a message that never came to its end are dropped after it */
 #define RETRY_US           1000000ull    /* after a failed try to get disk space */
 
-enum record_type { REC_BODY = 1, REC_COMMIT, REC_BOOT, REC_RECENT };
+/* MOVED: as BODY, of bytes that stood elsewhere before. */
+enum record_type { REC_BODY = 1, REC_COMMIT, REC_BOOT, REC_RECENT, REC_MOVED };
 
 static inline uint32_t align_up(uint32_t n, uint32_t to)
 {
@@ -64,6 +65,9 @@ struct seg {
 	uint64_t generation;
 	uint64_t first_seq, end_seq; /* groups in it; end: the last */
 	uint32_t pins;               /* reads in flight */
+	uint64_t moved_in;           /* bytes that collection moved here */
+	uint64_t sealed_live;        /* live bytes when it was full */
+	uint64_t gc_after_us;        /* collection found something that it must leave, and looks again then */
 };
 
 struct seg_header {
@@ -157,6 +161,23 @@ struct store_gauges { /* struct store_stats, readable from any thread */
 	atomic_bool failed, full;
 };
 
+struct gc { /* store_gc.c */
+	uint32_t victim;            /* slot that is emptied, UINT32_MAX = none */
+	uint8_t *win;               /* GC_WINDOW bytes of it */
+	uint32_t win_off, win_len;
+	uint32_t at, rec;           /* group worked on, in the window; next record in it, 0 = not begun */
+	uint64_t seq;               /* of the group before */
+	uint32_t chain;
+	bool first, reading, wanted, stop; /* wanted: somebody waits for the room */
+	struct group_header head;
+	store_id blob;              /* of the last record that was moved, and which extent of it */
+	uint32_t ext;
+	struct disk_req req;
+	int64_t credit;             /* bytes that may be moved under load */
+	uint64_t open_bytes;        /* moved into the open group */
+	uint64_t looked_seq;
+};
+
 struct shard; /* published accounts; store_account.c */
 #define ACCOUNT_SHARDS 1024u
 
@@ -188,6 +209,7 @@ struct store {
 	uint64_t seq_closed, durable, lsn;
 	uint32_t chain;
 	struct op_list wait; /* by rising need_seq */
+	struct gc gc;
 	/* checkpoint */
 	struct job ckpt;
 	bool ckpt_want, ckpt_ready; /* ready: serialised, waits for its groups to be durable */
@@ -223,6 +245,10 @@ void job_start(struct store *s, struct job *j);
 bool job_finished(struct store *s, struct job *j);
 void job_wait(struct job *j);
 
+/* For whom room is made, and how many free segments must stay: the last for what gives room back, the one before
+ * for collection, which needs a place to move to. */
+enum log_for { LOG_SHRINK, LOG_GC, LOG_GROWTH };
+
 /* store_segment.c */
 void seg_name(char out[DISK_NAME_MAX + 1], uint32_t slot);
 struct seg *seg_add(struct store *s, uint32_t slot, struct disk_file *f, enum seg_state state);
@@ -235,13 +261,13 @@ bool seg_header_read(const uint8_t block[DISK_BLOCK], uint32_t slot, struct seg_
 /* Frees what is dead; keeps spares coming. True if it did something. */
 bool seg_turn(struct store *s);
 /* More room may come: zeroing or a checkpoint runs or was started. end: the current segment is at its end. */
-bool seg_press(struct store *s, bool end);
+bool seg_press(struct store *s, enum log_for what, bool end);
 
 /* store_log.c */
 enum log_room { LOG_OK, LOG_WAIT, LOG_FULL, LOG_TOO_LONG };
 void log_fini(struct store *s);
 /* Makes the open group one that takes need bytes of records. */
-enum log_room log_reserve(struct store *s, uint32_t need, bool growth);
+enum log_room log_reserve(struct store *s, uint32_t need, enum log_for what);
 static inline uint32_t record_bytes(uint64_t len)
 {
 	return RECORD_HEADER + align_up((uint32_t)len, 8);
@@ -250,6 +276,9 @@ static inline uint32_t record_bytes(uint64_t len)
 uint8_t *log_record_begin(struct store *s, enum record_type type, uint32_t len);
 void log_record_end(struct store *s, uint32_t len);
 void log_body(struct store *s, store_id blob, uint64_t off, const struct slices *body, struct extent *out);
+/* A MOVED record of len bytes at p, whose checksum is crc. */
+void log_moved(struct store *s, store_id blob, uint64_t off, const uint8_t *p, uint32_t len, uint32_t crc,
+	       struct extent *out);
 /* Writes the open group, if it holds a record and may fly. */
 void log_close(struct store *s);
 void log_written(struct store *s, struct disk_req *r);
@@ -276,6 +305,16 @@ void read_op(struct store *s, struct op_int *o);
 void store_read_done(struct store *s, struct disk_req *r);
 void read_more(struct store *s);
 
+/* store_gc.c */
+void gc_fini(struct store *s);
+/* idle: nothing else is under way. True if it did something. */
+bool gc_turn(struct store *s, bool idle);
+void gc_read_done(struct store *s);
+/* Somebody waits for room: true if collection may give some. */
+bool gc_press(struct store *s);
+/* Whole bytes of a group that is being closed: load earns collection its share. */
+void gc_earn(struct store *s, uint32_t bytes);
+
 /* store_account.c */
 void account_publish(void *arg, const struct account *a, enum index_pub what);
 void account_published(struct store *s, struct op_int *o); /* the op is durable */
@@ -296,7 +335,16 @@ enum err checkpoint_decode(struct store *s, struct span in, struct checkpoint_po
 
 /* store_recover.c */
 enum err recover(struct store *s, char *why, size_t why_size);
-/* Reads the group at p; the records' layout is checked, not their meaning. ERR_MORE: there is none; ERR_CORRUPT: not whole. */
-enum err group_parse(const uint8_t *p, size_t len, struct group_header *out);
+/* Reads the group at p; the records' layout is checked, not their meaning; bodies: their checksums, too. ERR_MORE: there
+ * is none; ERR_CORRUPT: not whole. */
+enum err group_parse(const uint8_t *p, size_t len, bool bodies, struct group_header *out);
+bool group_head_read(const uint8_t *p, struct group_header *out);
+struct record {
+	uint8_t type;
+	uint32_t off; /* of the data, from the group's header */
+	struct span data;
+};
+/* The record at *off of a group of so many bytes; false when it does not fit. */
+bool record_next(const uint8_t *p, uint32_t bytes, uint32_t *off, struct record *out);
 
 #endif

@@ -29,14 +29,14 @@ static uint32_t group_limit(const struct store *s, const struct group *g)
 	return room < GROUP_CAP + g->start ? room : GROUP_CAP + g->start;
 }
 
-/* Room in the current segment, or a free segment, with what growth must leave. */
-static enum log_room log_space(struct store *s, uint32_t need, bool growth)
+/* Room in the current segment, or a free segment, with what must be left (enum log_for is that number). */
+static enum log_room log_space(struct store *s, uint32_t need, enum log_for what)
 {
 	bool fits = s->cur != UINT32_MAX && s->seg[s->cur].size - s->cur_off >= need;
-	uint32_t spare = (fits ? 0u : 1u) + (growth ? 1u : 0u);
+	uint32_t spare = (fits ? 0u : 1u) + (uint32_t)what;
 	if (s->n_free >= spare && (fits || seg_free_find(s, need) != UINT32_MAX))
 		return LOG_OK;
-	return seg_press(s, !fits) ? LOG_WAIT : LOG_FULL;
+	return seg_press(s, what, !fits) ? LOG_WAIT : LOG_FULL;
 }
 
 static void group_open(struct store *s, uint32_t need)
@@ -61,20 +61,20 @@ static void group_open(struct store *s, uint32_t need)
 	s->open = g;
 }
 
-enum log_room log_reserve(struct store *s, uint32_t need, bool growth)
+enum log_room log_reserve(struct store *s, uint32_t need, enum log_for what)
 {
 	uint32_t whole = align_up(GROUP_HEADER + need, DISK_BLOCK);
 	if (whole > GROUP_CAP || whole + DISK_BLOCK > s->conf.segment_size)
 		return LOG_TOO_LONG;
-	if (growth && s->low)
+	if (what == LOG_GROWTH && s->low)
 		return LOG_FULL;
 	if (s->open) {
 		uint32_t len = s->open->len + need;
 		bool full = s->open->records > 0 && len > GROUP_CLOSE + s->open->start;
 		if (!full && len <= group_limit(s, s->open)) {
-			if (!growth || s->n_free >= 1)
+			if (s->n_free >= (uint32_t)what)
 				return LOG_OK;
-			return seg_press(s, false) ? LOG_WAIT : LOG_FULL;
+			return seg_press(s, what, false) ? LOG_WAIT : LOG_FULL;
 		}
 		if (s->open->records == 0) {
 			/* It was opened in what is too small a rest of the segment: give the place up. */
@@ -89,7 +89,7 @@ enum log_room log_reserve(struct store *s, uint32_t need, bool growth)
 	}
 	if (s->group[s->seq_next % GROUP_SLOTS].state == GROUP_FLIGHT)
 		return LOG_WAIT; /* one is slow: those behind it are done but cannot count yet */
-	enum log_room r = log_space(s, whole, growth);
+	enum log_room r = log_space(s, whole, what);
 	if (r == LOG_OK)
 		group_open(s, whole);
 	return r;
@@ -117,9 +117,26 @@ void log_record_end(struct store *s, uint32_t len)
 	g->records++;
 }
 
-void log_body(struct store *s, store_id blob, uint64_t off, const struct slices *body, struct extent *out)
+/* The bytes stand behind the heads at p. They are under their own checksum: only the heads go into the group's. */
+static void body_end(struct store *s, uint8_t *p, store_id blob, uint64_t off, uint32_t len, uint32_t crc,
+		     struct extent *out)
 {
 	struct group *g = s->open;
+	memcpy(p, &blob, 8);
+	memcpy(p + 8, &off, 8);
+	memcpy(p + 16, &len, 4);
+	memcpy(p + 20, &crc, 4);
+	*out = (struct extent){.seg = g->seg, .len = len, .crc = crc};
+	out->off = g->off + (uint32_t)(p + BODY_HEADER - g->buf);
+	uint32_t all = record_bytes(BODY_HEADER + len);
+	memset(p + BODY_HEADER + len, 0, all - RECORD_HEADER - BODY_HEADER - len);
+	g->meta_crc = crc32c(g->meta_crc, g->buf + g->len, RECORD_HEADER + BODY_HEADER);
+	g->len += all;
+	g->records++;
+}
+
+void log_body(struct store *s, store_id blob, uint64_t off, const struct slices *body, struct extent *out)
+{
 	uint32_t len = (uint32_t)body->len, crc = 0;
 	uint8_t *p = log_record_begin(s, REC_BODY, BODY_HEADER + len);
 	uint8_t *to = p + BODY_HEADER;
@@ -127,18 +144,17 @@ void log_body(struct store *s, store_id blob, uint64_t off, const struct slices 
 		crc = crc32c_copy(crc, to, body->v[i].data, body->v[i].len);
 		to += body->v[i].len;
 	}
-	memcpy(p, &blob, 8);
-	memcpy(p + 8, &off, 8);
-	memcpy(p + 16, &len, 4);
-	memcpy(p + 20, &crc, 4);
-	*out = (struct extent){.seg = g->seg, .len = len, .crc = crc};
-	out->off = g->off + (uint32_t)(p + BODY_HEADER - g->buf);
-	/* The body is under its own checksum: only the heads go into the group's. */
-	uint32_t all = record_bytes(BODY_HEADER + len);
-	memset(to, 0, all - RECORD_HEADER - BODY_HEADER - len);
-	g->meta_crc = crc32c(g->meta_crc, g->buf + g->len, RECORD_HEADER + BODY_HEADER);
-	g->len += all;
-	g->records++;
+	body_end(s, p, blob, off, len, crc, out);
+}
+
+void log_moved(struct store *s, store_id blob, uint64_t off, const uint8_t *bytes, uint32_t len, uint32_t crc,
+	       struct extent *out)
+{
+	uint8_t *p = log_record_begin(s, REC_MOVED, BODY_HEADER + len);
+	memcpy(p + BODY_HEADER, bytes, len);
+	body_end(s, p, blob, off, len, crc, out);
+	s->gc.open_bytes += record_bytes(BODY_HEADER + len);
+	s->seg[out->seg].moved_in += record_bytes(BODY_HEADER + len);
 }
 
 void log_close(struct store *s)
@@ -168,6 +184,7 @@ void log_close(struct store *s)
 	s->seg[g->seg].end_seq = g->seq;
 	s->cur_off = g->off + whole;
 	s->since_ckpt += whole;
+	gc_earn(s, whole);
 	s->open = NULL;
 	s->n_flight++;
 	g->state = GROUP_FLIGHT;
@@ -177,7 +194,7 @@ void log_close(struct store *s)
 		.buf = g->buf,
 		.off = g->off,
 		.len = whole,
-		.verb = DISK_WRITE_SYNC,
+		.verb = s->conf.breaks & STORE_BREAK_FLUSH ? DISK_WRITE : DISK_WRITE_SYNC,
 		.user = g,
 	};
 	s->disk->ops->submit(s->disk, &g->req);

@@ -38,20 +38,13 @@ static uint32_t group_crc(const struct group_header *h)
 	return crc32c(0, &z, sizeof(z));
 }
 
-static bool group_head_read(const uint8_t *p, struct group_header *out)
+bool group_head_read(const uint8_t *p, struct group_header *out)
 {
 	memcpy(out, p, sizeof(*out));
 	return out->magic == GROUP_MAGIC && out->crc == group_crc(out);
 }
 
-struct record {
-	uint8_t type;
-	uint32_t off; /* of the data, from the group's header */
-	struct span data;
-};
-
-/* The record at *off; false when it does not fit. */
-static bool record_next(const uint8_t *p, uint32_t bytes, uint32_t *off, struct record *out)
+bool record_next(const uint8_t *p, uint32_t bytes, uint32_t *off, struct record *out)
 {
 	uint32_t head[2];
 	if (bytes - *off < RECORD_HEADER)
@@ -67,10 +60,10 @@ static bool record_next(const uint8_t *p, uint32_t bytes, uint32_t *off, struct 
 }
 
 /* Sums as log_body and log_record_end make them. */
-static bool record_sum(const uint8_t *p, const struct record *r, uint32_t *meta)
+static bool record_sum(const uint8_t *p, const struct record *r, bool bodies, uint32_t *meta)
 {
 	const uint8_t *head = p + r->off - RECORD_HEADER;
-	if (r->type != REC_BODY) {
+	if (r->type != REC_BODY && r->type != REC_MOVED) {
 		*meta = crc32c(*meta, head, record_bytes(r->data.len));
 		return true;
 	}
@@ -79,10 +72,10 @@ static bool record_sum(const uint8_t *p, const struct record *r, uint32_t *meta)
 	uint32_t crc;
 	memcpy(&crc, r->data.p + 20, 4);
 	*meta = crc32c(*meta, head, RECORD_HEADER + BODY_HEADER);
-	return crc == crc32c(0, r->data.p + BODY_HEADER, r->data.len - BODY_HEADER);
+	return !bodies || crc == crc32c(0, r->data.p + BODY_HEADER, r->data.len - BODY_HEADER);
 }
 
-enum err group_parse(const uint8_t *p, size_t len, struct group_header *out)
+enum err group_parse(const uint8_t *p, size_t len, bool bodies, struct group_header *out)
 {
 	if (len < GROUP_HEADER)
 		return ERR_MORE;
@@ -93,7 +86,7 @@ enum err group_parse(const uint8_t *p, size_t len, struct group_header *out)
 	uint32_t off = GROUP_HEADER, n = 0, meta = 0;
 	struct record r;
 	while (off < out->bytes && record_next(p, out->bytes, &off, &r)) {
-		if (!record_sum(p, &r, &meta))
+		if (!record_sum(p, &r, bodies, &meta))
 			return ERR_CORRUPT;
 		n++;
 	}
@@ -266,8 +259,8 @@ static enum err replay_segment(struct recovery *rc, uint32_t slot)
 		}
 		struct group_header h;
 		const uint8_t *p = rc->window + (at - begin);
-		if (group_parse(p, len - (at - begin), &h) != ERR_OK || h.generation != g->generation ||
-		    h.seq != rc->seq + 1 || h.chain != rc->chain)
+		if (group_parse(p, len - (at - begin), true, &h) != ERR_OK || h.generation != g->generation ||
+		    h.seq != rc->seq + 1 || (h.chain != rc->chain && !(s->conf.breaks & STORE_BREAK_CHAIN)))
 			return ERR_OK;
 		enum err e = replay_group(rc, slot, at, p, &h);
 		if (e != ERR_OK)
@@ -428,9 +421,14 @@ static enum err settle(struct recovery *rc)
 		}
 		bool needed = s->ix.seg[rc->slot[i]].live > 0 ||
 			      (rc->in_chain[rc->slot[i]] && g->end_seq > s->ckpt_seq);
-		g->state = rc->slot[i] == s->cur ? SEG_CURRENT : needed ? SEG_FULL : SEG_FREE;
+		/* Nothing is added to a segment of an older format: its header says what may be found in it. */
+		bool go_on = rc->slot[i] == s->cur && rc->head[s->cur].version == STORE_VERSION;
+		g->state = go_on ? SEG_CURRENT : needed ? SEG_FULL : SEG_FREE;
+		g->sealed_live = s->ix.seg[rc->slot[i]].live;
 		s->n_free += g->state == SEG_FREE;
 	}
+	if (s->cur != UINT32_MAX && s->seg[s->cur].state != SEG_CURRENT)
+		s->cur = UINT32_MAX;
 	return ERR_OK;
 }
 

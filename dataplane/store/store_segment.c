@@ -5,7 +5,8 @@
  * durable, (3) it lies wholly before the last checkpoint, which is on the disk, and (4) no read is under
  * way in it. Without (2) and (3) a power cut could bring back a reference to bytes that were written over.
  * A helper thread keeps SPARE_SEGMENTS free ones ready. When the disk gives no more, ops that grow the store
- * stop with the last spare untouched: that one is the reserve for those that shrink it.
+ * stop with the last two untouched: one is where collection moves to (store_gc.c), one the reserve for what
+ * shrinks the store.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,9 +86,12 @@ bool seg_next(struct store *s, uint32_t need, uint8_t block[DISK_BLOCK])
 		return false;
 	if (s->cur != UINT32_MAX) {
 		s->seg[s->cur].state = SEG_FULL;
+		s->seg[s->cur].sealed_live = s->ix.seg[s->cur].live;
 		s->reclaim = true;
 	}
 	struct seg *g = &s->seg[i];
+	g->moved_in = 0;
+	g->gc_after_us = 0;
 	g->state = SEG_CURRENT;
 	g->generation = rnd_u64(&s->rnd) | 1;
 	g->first_seq = g->end_seq = s->seq_next;
@@ -109,9 +113,10 @@ static bool seg_reclaim(struct store *s)
 	bool did = false, again = false;
 	for (uint32_t i = 0; i < s->n_seg; i++) {
 		struct seg *g = &s->seg[i];
-		if (!seg_dead(s, i) || g->end_seq > s->ckpt_seq)
+		bool safe = !(s->conf.breaks & STORE_BREAK_REUSE);
+		if (!seg_dead(s, i) || (safe && g->end_seq > s->ckpt_seq))
 			continue;
-		if (g->pins > 0 || s->ix.seg[i].drop_seq > s->durable) {
+		if (g->pins > 0 || (safe && s->ix.seg[i].drop_seq > s->durable)) {
 			again = true;
 			continue;
 		}
@@ -197,14 +202,14 @@ bool seg_turn(struct store *s)
 		did |= seg_reclaim(s);
 	if (s->n_free < SPARE_SEGMENTS && !s->failed)
 		did |= zero_begin(s);
-	if (s->full && s->n_free >= 2 && !s->low) {
+	if (s->full && s->n_free > LOG_GROWTH && !s->low) {
 		log_info("store: %s: there is space again", s->conf.path);
 		s->full = false;
 	}
 	return did;
 }
 
-bool seg_press(struct store *s, bool end)
+bool seg_press(struct store *s, enum log_for what, bool end)
 {
 	if (end && s->cur != UINT32_MAX && !s->open && s->ix.seg[s->cur].live == 0) {
 		/* It holds changes but no bodies: after a checkpoint it can be begun again. */
@@ -221,5 +226,7 @@ bool seg_press(struct store *s, bool end)
 		if (seg_dead(s, i) && s->seg[i].end_seq > s->ckpt_seq && store_wall_us(s) >= s->ckpt_retry_us)
 			s->ckpt_want = true;
 	}
-	return s->ckpt_want || atomic_load_explicit(&s->ckpt.state, memory_order_relaxed) != JOB_IDLE;
+	if (s->ckpt_want || s->ckpt_ready || atomic_load_explicit(&s->ckpt.state, memory_order_relaxed) != JOB_IDLE)
+		return true;
+	return what != LOG_GC && gc_press(s);
 }

@@ -100,7 +100,7 @@ static struct folder *op_folder(const struct store *s, const struct store_op *op
 /* Logs the claim; without room it holds only until the next start. False: must wait. */
 static bool claim_recent(struct store *s, struct folder *f)
 {
-	enum log_room r = log_reserve(s, record_bytes(RECENT_BYTES), false);
+	enum log_room r = log_reserve(s, record_bytes(RECENT_BYTES), LOG_SHRINK);
 	if (r == LOG_WAIT)
 		return false;
 	f->recent_uid = f->uidnext;

@@ -210,6 +210,11 @@ static void relay(struct model *m, struct rig *r, struct rnd *rnd, struct store_
 	put_body(m, r, op, seed, size);
 	struct model_item q = {.id = store_id_new(r->c), .due = seed, .seed = seed, .size = size, .state = seed};
 	store_tx_qput(op, q.id, op->blob, q.due, span_of(&q.state, 4));
+	if (m->keep && seed % m->keep == 0) {
+		store_tx_deliver(op, m->acct, STORE_INBOX, op->blob, 0, SPAN(""), seed);
+		m->dir[0].modseq++;
+		add_ent(&m->dir[0], &(struct model_ent){.size = size, .seed = seed, .oid = m->next_oid++});
+	}
 	if (m->n_item > 5) {
 		store_tx_qdone(op, m->item[0].id);
 		memmove(m->item, m->item + 1, --m->n_item * sizeof(q));

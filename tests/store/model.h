@@ -41,6 +41,7 @@ struct model {
 	bool parts; /* some bodies go ahead in STORE_BODY ops (submitted at once), some of those never come to an end */
 	struct rnd rnd; /* for that choice */
 	bool relay; /* most messages only pass through the queue */
+	unsigned keep; /* with relay: one in so many stays in INBOX */
 	char kw[4][8];
 };
 

@@ -23,6 +23,7 @@ struct run {
 	char *want[STEPS_MAX + 1]; /* the model's dump after so many batches */
 	uint64_t acked[STEPS_MAX]; /* events at its acknowledgement */
 	unsigned n;
+	struct stat stat;
 	uint64_t start, acct, images, done_n;
 };
 
@@ -33,6 +34,7 @@ static void run_init(struct run *u, uint64_t seed, uint32_t body_max)
 	u->r.conf.segment_size = 64u << 10;
 	u->r.conf.checkpoint_bytes = 160u << 10;
 	u->r.conf.size_max = 60 * (64u << 10);
+	u->r.conf.stat = &u->stat;
 	disk_faulty_record(u->r.faulty);
 	cr_assert_eq(rig_open(&u->r), ERR_OK, "%s", u->r.why);
 	u->acct = rig_account(&u->r, "a@example.net");
@@ -161,6 +163,13 @@ static unsigned run_cut(struct run *u, unsigned stride, uint64_t seed, bool say)
 	return bad;
 }
 
+/* Until there is nothing left to do, collection included. */
+static void run_rest(struct run *u)
+{
+	while (store_step(u->r.s))
+		;
+}
+
 static void cut_run(uint64_t seed, unsigned n, unsigned depth, uint32_t body_max, unsigned stride, bool relay)
 {
 	struct run u;
@@ -201,6 +210,45 @@ Test(crash, long_run)
 Test(crash, segments_used_again)
 {
 	cut_run(6, 400, 8, 12000, 19, true);
+}
+
+/* A third of what passes stays: segments are emptied by moving it, under load and in the pauses. */
+static void collect_run(struct run *u, uint64_t seed, unsigned n, uint32_t body_max, unsigned breaks)
+{
+	run_init(u, seed, body_max);
+	u->r.conf.breaks = breaks;
+	rig_reopen(&u->r);
+	u->m.next_oid += 1ull << 48; /* the second start */
+	u->m.relay = true;
+	u->m.keep = 3;
+	while (u->n < n) {
+		run_go(u, u->n + 40, 4, seed + u->n);
+		run_rest(u);
+	}
+}
+
+Test(crash, collection)
+{
+	for (uint64_t seed = 20; seed < 22; seed++) {
+		struct run u;
+		collect_run(&u, seed, 280, 5000, 0);
+		cr_expect_gt(stat_get(&u.stat, STAT_store_gc_segments), 8);
+		cr_expect_eq(run_cut(&u, 11 * SPARSE, seed, true), 0);
+		cr_log_info("seed %llu: %llu segments emptied, %llu images", (unsigned long long)seed,
+			    (unsigned long long)stat_get(&u.stat, STAT_store_gc_segments), (unsigned long long)u.images);
+		run_fini(&u);
+	}
+}
+
+/* Negative control: segments that are used again too early are missed. */
+Test(crash, collection_negative_control)
+{
+	struct run u;
+	collect_run(&u, 23, 280, 9000, STORE_BREAK_REUSE);
+	unsigned bad = run_cut(&u, 17, 23, false);
+	cr_expect_gt(bad, 2, "%u", bad);
+	cr_log_info("%u of %llu images are bad", bad, (unsigned long long)u.images);
+	run_fini(&u);
 }
 
 /* The start after a cut is cut as well, and what was done after it. */
@@ -271,6 +319,100 @@ Test(crash, more_runs, .timeout = 36000)
 	for (int i = 0; env && i < atoi(env); i++, seed++)
 		cut_run(seed, 50 + (unsigned)(seed % 200), 1 + (unsigned)(seed % 13), 500 + (uint32_t)(seed % 20000),
 			1 + (unsigned)(seed % 5), seed % 3 == 0);
+}
+
+/* Four groups are in flight, of which a power cut leaves only the last. The next start writes three others (its own mark and
+ * two messages) in front of it, as long as the lost ones. The old one is nobody's successor: without the check of the
+ * chain it comes back to life. */
+#define OLD_LEN 140000u /* a group of 35 blocks */
+#define NEW_LEN 210000u /* of 52; 1 + 52 + 52 = 3 * 35 */
+
+static void submit_text(struct rig *r, uint64_t acct, const uint8_t *text, size_t len)
+{
+	struct store_op *op = rig_op(r, STORE_COMMIT);
+	op->blob = store_id_new(r->c);
+	op->body = rig_bytes(r, text, len);
+	store_tx_blob(op, op->blob, 0, 0);
+	store_tx_deliver(op, acct, STORE_INBOX, op->blob, 0, SPAN(""), 1000);
+	store_submit(r->c, op);
+}
+
+/* The disk with the last of the four large groups, but not the three before it, nor what came later. */
+static struct disk_mem *only_the_fourth(struct disk_mem *m)
+{
+	uint64_t size;
+	const uint8_t *p = disk_mem_bytes(m, "seg-000000", &size);
+	uint32_t group[4], n = 0, bytes;
+	for (uint32_t at = 4096; at < size && n < 4; at += 4096) {
+		memcpy(&bytes, p + at + 40, 4);
+		if (memcmp(p + at, "vgrp", 4) == 0 && bytes > OLD_LEN)
+			group[n++] = at;
+	}
+	cr_assert_eq(n, 4);
+	struct disk_mem *image = disk_mem_create();
+	disk_mem_put(image, "seg-000000", p, size);
+	uint8_t *q = disk_mem_bytes(image, "seg-000000", &size);
+	uint32_t end = group[3] + 35 * 4096;
+	memset(q + group[0], 0, group[3] - group[0]);
+	memset(q + end, 0, size - end);
+	return image;
+}
+
+static bool stale_successor(unsigned breaks)
+{
+	static uint8_t text[NEW_LEN];
+	struct rig r;
+	struct store_op *op;
+	rig_init(&r, RIG_MEM, 9);
+	r.conf.segment_size = 4u << 20;
+	r.conf.breaks = breaks;
+	rig_fill(text, sizeof(text), 9);
+	cr_assert_eq(rig_open(&r), ERR_OK);
+	uint64_t a = rig_account(&r, "a@example.net");
+	for (unsigned i = 0; i < 5; i++)
+		submit_text(&r, a, text, OLD_LEN);
+	for (unsigned back = 0; back < 5;) {
+		store_step(r.s);
+		if (store_poll(r.c, &op, 1) == 1) {
+			back++;
+			store_op_free(&op);
+		}
+	}
+	struct disk_mem *image = only_the_fourth(r.mem);
+	rig_close(&r);
+	disk_mem_destroy(&r.mem);
+	r.mem = image;
+	r.conf.disk_arg = image;
+	cr_assert_eq(rig_open(&r), ERR_OK, "%s", r.why);
+	store_step(r.s); /* the start's own mark is a group */
+	for (unsigned n = 1; n <= 2; n++)
+		cr_assert_eq(rig_deliver(&r, a, STORE_INBOX, text, NEW_LEN, NULL), n);
+	bool lives = rig_try_replay(&r) != ERR_OK; /* or it does not fit, for one */
+	if (!lives) {
+		op = rig_sync(&r, a, STORE_INBOX, 0, false);
+		lives = op->view->n_ent != 2;
+		store_op_free(&op);
+	}
+	rig_fini(&r);
+	return lives;
+}
+
+Test(crash, a_group_follows_only_its_predecessor)
+{
+	cr_expect_not(stale_successor(0));
+	cr_expect(stale_successor(STORE_BREAK_CHAIN), "negative control");
+}
+
+Test(crash, no_flush_negative_control)
+{
+	struct run u;
+	run_init(&u, 8, 3000);
+	u.r.conf.breaks = STORE_BREAK_FLUSH;
+	rig_reopen(&u.r);
+	u.m.next_oid += 1ull << 48;
+	run_go(&u, 30, 3, 8);
+	cr_expect_gt(run_cut(&u, 3, 8, false), 5);
+	run_fini(&u);
 }
 
 /* The check itself: when the disk lies about flushes, acknowledged batches are missed. */

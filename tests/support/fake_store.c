@@ -41,7 +41,7 @@ struct store_core *store_core(struct store *s, unsigned core)
 	return &s->core[core];
 }
 
-void store_stats(const struct store *s, struct store_stats *out)
+void store_stats(struct store *s, struct store_stats *out)
 {
 	*out = (struct store_stats){.accounts = s->st.n_acct, .queue_items = s->st.n_item, .blobs = s->n_blob};
 }
