@@ -6,12 +6,6 @@
 #include <stdint.h>
 #include "span.h"
 
-struct queue_filter {
-	uint64_t id;            /* 0 = any; the item's id */
-	struct span from, rcpt; /* empty = any; exact, or "*@domain" */
-	struct span site;       /* "host:port" or empty */
-	bool all;               /* must be set when nothing else is, for retry and remove */
-};
 struct queue_row {
 	uint64_t id, size;
 	const char *from, *site;
@@ -20,6 +14,12 @@ struct queue_row {
 	uint64_t accepted_us, due_us, expire_us; /* wall clock */
 	const char *last;       /* last reply or error; "" */
 	bool active;            /* being delivered now */
+};
+/* Which items: those that match says yes to, asked on the worker that owns them. */
+struct queue_filter {
+	bool (*match)(const void *arg, const struct queue_row *row); /* NULL: every one */
+	const void *arg;
+	bool all; /* must be set where match is NULL, for retry and remove */
 };
 
 #endif

@@ -268,7 +268,7 @@ enum err veredus_queue_list(struct veredus *v, const struct queue_filter *f, uns
 
 static enum err queue_change(struct veredus *v, enum worker_verb verb, const struct queue_filter *f, uint64_t *n)
 {
-	if (f->id == 0 && f->from.len == 0 && f->rcpt.len == 0 && f->site.len == 0 && !f->all)
+	if (f->match == NULL && !f->all)
 		return ERR_SYNTAX;
 	*n = 0;
 	for (unsigned i = 0; i < v->n_worker; i++) {
