@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "ctl_rows.h"
 #include "ctl_socket.h"
 
 #define GAUGES_MAX 96
@@ -114,7 +115,7 @@ static json_t *verb_mailbox_list(struct ctl *c, const json_t *request)
 	return json_pack("{s:b, s:o}", "ok", 1, "mailboxes", rows);
 }
 
-/* ---- routes and queue ---- */
+/* ---- routes ---- */
 
 static json_t *verb_route_list(struct ctl *c, const json_t *request)
 {
@@ -126,69 +127,6 @@ static json_t *verb_route_list(struct ctl *c, const json_t *request)
 		(void)json_array_append_new(domains, json_pack("{s:s, s:s}", "name", c->conf->domain[i].name,
 							       "deliver", c->conf->domain[i].local ? "local" : "relay"));
 	return json_pack("{s:b, s:o, s:o}", "ok", 1, "routes", routes, "domains", domains);
-}
-
-static struct queue_filter filter_of(const json_t *request)
-{
-	return (struct queue_filter){
-		.id = (uint64_t)json_integer_value(json_object_get(request, "id")),
-		.from = arg_span(request, "from"),
-		.rcpt = arg_span(request, "rcpt"),
-		.site = arg_span(request, "site"),
-		.all = json_is_true(json_object_get(request, "all")),
-	};
-}
-
-static void add_item(void *arg, const struct queue_row *r)
-{
-	char id[32];
-	json_t *rcpts = json_array();
-	for (unsigned i = 0; i < r->n_rcpt; i++)
-		(void)json_array_append_new(rcpts, json_string(r->rcpt[i]));
-	(void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)r->id);
-	(void)json_array_append_new(
-		arg, json_pack("{s:s, s:I, s:s, s:s, s:o, s:i, s:I, s:I, s:I, s:s, s:b}", "id", id, "size",
-			       (json_int_t)r->size, "from", r->from, "site", r->site, "recipients", rcpts, "tries",
-			       (int)r->tries, "accepted_us", (json_int_t)r->accepted_us, "due_us",
-			       (json_int_t)r->due_us, "expire_us", (json_int_t)r->expire_us, "last", r->last,
-			       "active", (int)r->active));
-}
-
-static json_t *verb_queue_list(struct ctl *c, const json_t *request)
-{
-	struct queue_filter f = filter_of(request);
-	json_int_t limit = json_integer_value(json_object_get(request, "limit"));
-	json_t *rows = json_array();
-	enum err e = veredus_queue_list(c->v, &f, limit > 0 ? (unsigned)limit : 1000, add_item, rows);
-	if (e != ERR_OK) {
-		json_decref(rows);
-		return reply_of(e, "queue");
-	}
-	return json_pack("{s:b, s:o}", "ok", 1, "items", rows);
-}
-
-typedef enum err queue_change(struct veredus *v, const struct queue_filter *f, uint64_t *n);
-
-static json_t *change_queue(struct ctl *c, const json_t *request, queue_change *change)
-{
-	struct queue_filter f = filter_of(request);
-	uint64_t n = 0;
-	enum err e = change(c->v, &f, &n);
-	if (e == ERR_SYNTAX)
-		return ctl_error(e, "say which: an id, --from, --rcpt, --site or --all");
-	if (e != ERR_OK)
-		return reply_of(e, "queue");
-	return json_pack("{s:b, s:I}", "ok", 1, "count", (json_int_t)n);
-}
-
-static json_t *verb_queue_retry(struct ctl *c, const json_t *request)
-{
-	return change_queue(c, request, veredus_queue_retry);
-}
-
-static json_t *verb_queue_remove(struct ctl *c, const json_t *request)
-{
-	return change_queue(c, request, veredus_queue_remove);
 }
 
 struct verb_row {
@@ -204,9 +142,13 @@ static const struct verb_row verbs[] = {
 	{"mailbox remove", verb_mailbox_remove},
 	{"mailbox list", verb_mailbox_list},
 	{"route list", verb_route_list},
-	{"queue list", verb_queue_list},
-	{"queue retry", verb_queue_retry},
-	{"queue remove", verb_queue_remove},
+	{"queue list", ctl_queue_list},
+	{"queue retry", ctl_queue_retry},
+	{"queue remove", ctl_queue_remove},
+	{"queue fields", ctl_queue_fields},
+	{"conn list", ctl_conn_list},
+	{"conn show", ctl_conn_list},
+	{"conn fields", ctl_conn_fields},
 };
 
 json_t *ctl_verb(void *arg, const json_t *request)

@@ -170,7 +170,9 @@ static bool value_number(struct span s, struct pred_node *n)
 
 static bool value_time(struct span s, struct pred_node *n)
 {
-	return with_unit(s, time_units, ARRAY_LEN(time_units), &n->value.n) || (span_eq(s, SPAN("0")) && (n->value.n = 0, true));
+	if (span_eq(s, SPAN("0"))) /* needs no unit */
+		return true;
+	return with_unit(s, time_units, ARRAY_LEN(time_units), &n->value.n);
 }
 
 static bool value_hex(struct span s, struct pred_node *n)
@@ -178,7 +180,7 @@ static bool value_hex(struct span s, struct pred_node *n)
 	uint64_t v = 0;
 	for (size_t i = 0; i < s.len; i++) {
 		uint8_t c = ascii_lower(s.p[i]);
-		unsigned d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10u : 16;
+		unsigned d = c >= '0' && c <= '9' ? c - '0' + 0u : c >= 'a' && c <= 'f' ? c - 'a' + 10u : 16;
 		if (d > 15)
 			return false;
 		v = v << 4 | d;

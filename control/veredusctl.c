@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "check.h"
 #include "conf_file.h"
 #include "conf_schema.h"
@@ -24,7 +25,7 @@ struct call {
 	const char *socket;
 	bool json, all, watch;
 	unsigned interval_s, count;
-	const char *from, *rcpt, *site;
+	const char *where, *from, *rcpt, *site;
 	unsigned limit;
 	const char *arg; /* the one positional argument, or NULL */
 	const struct command *cmd;
@@ -135,26 +136,32 @@ static int run_with_name(const struct call *c)
 	return ask(c, json_pack("{s:s}", "name", c->arg));
 }
 
-static int run_queue(const struct call *c)
+/* Adds "NAME=value" to the expression, whatever bytes the value has. */
+static void where_add(struct buf *where, const char *name, const char *value)
 {
-	json_t *r = json_object();
-	if (c->arg != NULL) {
-		char *end;
-		errno = 0;
-		uint64_t id = strtoull(c->arg, &end, 16);
-		if (errno != 0 || *end != '\0' || id == 0) {
-			(void)fprintf(stderr, "veredusctl: %s is no queue id\n", c->arg);
-			json_decref(r);
-			return EXIT_USAGE;
-		}
-		(void)json_object_set_new(r, "id", json_integer((json_int_t)id));
-	}
+	buf_printf(where, "%s%s=\"", where->len > 0 ? " and " : "", name);
+	for (const char *p = value; *p != '\0'; p++)
+		buf_printf(where, *p == '"' || *p == '\\' ? "\\%c" : "%c", *p);
+	buf_add_str(where, "\"");
+}
+
+/* Verbs on rows: the argument is an id; the short options and --where are one expression. */
+static int run_rows(const struct call *c)
+{
 	const struct {
-		const char *key, *value;
-	} text[] = {{"from", c->from}, {"rcpt", c->rcpt}, {"site", c->site}};
+		const char *name, *value;
+	} text[] = {{"id", c->arg}, {"from", c->from}, {"rcpt", c->rcpt}, {"site", c->site}};
+	json_t *r = json_object();
+	struct buf where;
+	buf_init(&where);
+	if (c->where != NULL)
+		buf_printf(&where, "(%s)", c->where);
 	for (unsigned i = 0; i < ARRAY_LEN(text); i++)
 		if (text[i].value != NULL)
-			(void)json_object_set_new(r, text[i].key, json_string(text[i].value));
+			where_add(&where, text[i].name, text[i].value);
+	if (where.len > 0)
+		(void)json_object_set_new(r, "where", json_stringn((const char *)where.p, where.len));
+	buf_fini(&where);
 	if (c->all)
 		(void)json_object_set_new(r, "all", json_true());
 	if (c->limit != 0)
@@ -265,6 +272,74 @@ static int print_queue(const json_t *reply)
 	return EXIT_DONE;
 }
 
+static int print_fields(const json_t *reply)
+{
+	size_t i;
+	json_t *f;
+	json_array_foreach(json_object_get(reply, "fields"), i, f)
+		(void)printf("%-18s %-8s %s\n", text(f, "name"), text(f, "type"), text(f, "help"));
+	return EXIT_DONE;
+}
+
+/* "[fd00::1]:25" */
+static void print_end(char *dst, size_t size, const json_t *c, const char *which)
+{
+	char port[32];
+	const char *addr = text(c, which);
+	bool six = strchr(addr, ':') != NULL;
+	(void)snprintf(port, sizeof(port), "%s_port", which);
+	(void)snprintf(dst, size, "%s%s%s:%" JSON_INTEGER_FORMAT, six ? "[" : "", addr, six ? "]" : "", number(c, port));
+}
+
+static double seconds(const json_t *c, const char *key)
+{
+	return (double)number(c, key) / 1e6;
+}
+
+static int print_conns(const json_t *reply)
+{
+	const json_t *rows = json_object_get(reply, "connections");
+	size_t i;
+	json_t *c;
+	(void)printf("%-8s %-12s %-8s %-24s %-24s %9s %9s %8s %8s %8s %6s %12s %12s\n", "id", "state", "protocol", "local",
+		     "peer", "age s", "idle s", "rtt ms", "min ms", "cwnd", "retx", "in", "out");
+	json_array_foreach(rows, i, c) {
+		char local[80], peer[80];
+		print_end(local, sizeof(local), c, "local");
+		print_end(peer, sizeof(peer), c, "peer");
+		(void)printf("%-8s %-12s %-8s %-24s %-24s %9.1f %9.1f %8.3f %8.3f %8" JSON_INTEGER_FORMAT
+			     " %6" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT "\n",
+			     text(c, "id"), text(c, "state"), text(c, "protocol"), local, peer, seconds(c, "age_us"),
+			     seconds(c, "idle_us"), seconds(c, "rtt_us") * 1e3, seconds(c, "rtt_min_us") * 1e3,
+			     number(c, "cwnd"), number(c, "retransmits"), number(c, "bytes_in"), number(c, "bytes_out"));
+	}
+	json_int_t n = number(reply, "count");
+	if ((size_t)n > json_array_size(rows))
+		(void)printf("%zu of %" JSON_INTEGER_FORMAT " connections; --limit shows more\n", json_array_size(rows), n);
+	else
+		(void)printf("%" JSON_INTEGER_FORMAT " connections\n", n);
+	return EXIT_DONE;
+}
+
+static int print_conn(const json_t *reply)
+{
+	json_t *c = json_array_get(json_object_get(reply, "connections"), 0), *value;
+	const char *key;
+	if (c == NULL) {
+		(void)fprintf(stderr, "veredusctl: no such connection\n");
+		return EXIT_REFUSED;
+	}
+	json_object_foreach(c, key, value) {
+		if (json_is_integer(value))
+			(void)printf("%-20s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(value));
+		else if (json_is_boolean(value))
+			(void)printf("%-20s %s\n", key, json_is_true(value) ? "yes" : "no");
+		else
+			(void)printf("%-20s %s\n", key, json_string_value(value));
+	}
+	return EXIT_DONE;
+}
+
 static int print_count(const json_t *reply)
 {
 	(void)printf("%" JSON_INTEGER_FORMAT " items\n", number(reply, "count"));
@@ -332,9 +407,13 @@ static const struct command commands[] = {
 	{"mailbox", "passwd", "ADDRESS", run_with_password, NULL, "set a new password"},
 	{"mailbox", "remove", "ADDRESS", run_with_name, NULL, "remove a mailbox and all its mail"},
 	{"route", "list", NULL, run_plain, print_routes, "domains and routes in the order they are tried"},
-	{"queue", "list", "[ID]", run_queue, print_queue, "mail that waits; --from, --rcpt, --site, --limit narrow it"},
-	{"queue", "retry", "[ID]", run_queue, print_count, "try again now: an id, or --from, --rcpt, --site, --all"},
-	{"queue", "remove", "[ID]", run_queue, print_count, "remove without a bounce: an id, or --from, --rcpt, --site, --all"},
+	{"queue", "list", "[ID]", run_rows, print_queue, "mail that waits; --where, --from, --rcpt, --site, --limit narrow it"},
+	{"queue", "retry", "[ID]", run_rows, print_count, "try again now: an id, or --where, --from, --rcpt, --site, --all"},
+	{"queue", "remove", "[ID]", run_rows, print_count, "remove without a bounce: an id, or --where, --from, --rcpt, --site, --all"},
+	{"queue", "fields", NULL, run_plain, print_fields, "what --where may ask of queued mail"},
+	{"conn", "list", NULL, run_rows, print_conns, "TCP connections; --where and --limit narrow it"},
+	{"conn", "show", "ID", run_rows, print_conn, "all that is known of a connection"},
+	{"conn", "fields", NULL, run_plain, print_fields, "what --where may ask of connections"},
 	{"config", "check", "FILE", run_config_check, NULL, "check a configuration without a server"},
 	{"config", "explain", "[KEY]", run_config_explain, NULL, "what a key means; all keys without one"},
 };
@@ -352,8 +431,9 @@ static int usage(FILE *to, int status)
 			  "  --json           print the reply as JSON\n"
 			  "  --watch [-n S]   status, stats: again every S seconds (default 1)\n"
 			  "  --count N        with --watch: N times\n"
-			  "  --from A --rcpt A --site HOST:PORT   exact; A may be *@domain\n"
-			  "  --limit N        queue list: at most N items (default 1000)\n"
+			  "  --where EXPR     rows to choose: 'rcpt=*@x.org and age>2h', 'peer=192.0.2.0/24 or not sack'\n"
+			  "  --from A --rcpt A --site HOST:PORT   short for from=A and ...; A may be *@domain\n"
+			  "  --limit N        lists: at most N rows (default 1000)\n"
 			  "  --all            queue retry, remove: everything\n");
 	return status;
 }
@@ -372,7 +452,7 @@ static int take_options(struct call *c, int argc, char **argv)
 		{"-s", NULL, &c->socket, NULL},        {"--json", &c->json, NULL, NULL},
 		{"--watch", &c->watch, NULL, NULL},    {"--all", &c->all, NULL, NULL},
 		{"-n", NULL, NULL, &c->interval_s},    {"--count", NULL, NULL, &c->count},
-		{"--from", NULL, &c->from, NULL},      {"--rcpt", NULL, &c->rcpt, NULL},
+		{"--where", NULL, &c->where, NULL},    {"--from", NULL, &c->from, NULL},      {"--rcpt", NULL, &c->rcpt, NULL},
 		{"--site", NULL, &c->site, NULL},      {"--limit", NULL, NULL, &c->limit},
 	};
 	int left = 0;

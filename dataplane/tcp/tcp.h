@@ -136,6 +136,7 @@ enum tcp_recovery { TCP_REC_OPEN, TCP_REC_FAST, TCP_REC_LOSS };
 /* All that can be said of a connection (tcp_info.c): for `conn show` and the tests. Times in microseconds (0: not
  * yet known), the rest in bytes where nothing else is said. */
 struct tcp_conn_info {
+	uint32_t id;                /* of this core, as in the trace; used again later */
 	enum tcp_state state;
 	enum tcp_recovery recovery;
 	enum err error;
@@ -159,9 +160,17 @@ struct tcp_conn_info {
 	uint32_t retransmits;       /* segments sent again, ever */
 	uint32_t lost;              /* times that a loss was found, ever */
 	uint32_t dup_acks, retries; /* in a row, now */
+	uint32_t reordered;         /* segments that came out of order, ever (counts to 65,535) */
+	uint64_t age_us, idle_us;   /* idle: since the last segment either way; to the millisecond */
+	uint64_t zero_window_us;    /* the peer's window was too small for what waited, all told */
+	uint64_t bytes_in, bytes_out; /* in order; acknowledged */
 	uint64_t retx_due_us, delack_due_us, keep_due_us; /* on the core's clock; 0 = off */
 };
 void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out);
+/* Calls fn for the connections among n slots from slot `from` on; returns the slot to go on with, UINT32_MAX at the
+ * end. fn changes nothing. A connection that lives through the whole walk is met exactly once. */
+uint32_t tcp_walk(struct tcp_core *t, uint32_t from, uint32_t n, void (*fn)(void *arg, const struct tcp_conn *c),
+		  void *arg);
 /* "ESTABLISHED", "fast": constant text */
 const char *tcp_state_name(enum tcp_state state);
 const char *tcp_recovery_name(enum tcp_recovery recovery);

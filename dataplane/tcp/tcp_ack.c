@@ -52,6 +52,8 @@ static void window_update(struct tcp_conn *c, const struct tcp_seg *s)
 static void persist_ends(struct tcp_conn *c)
 {
 	c->flags &= ~(uint32_t)TF_PERSIST;
+	c->zero_ms += now_ms32(c->core) - c->zero_at_ms;
+	c->zero_at_ms = 0;
 	c->retries = 0;
 	tcp_disarm(c, TCP_T_RETX);
 	if (c->srtt_us) /* undo the backing off */
@@ -72,6 +74,7 @@ static void new_ack(struct tcp_conn *c, const struct tcp_seg *s)
 
 	take_rtt(c, s);
 	tcpq_drop(&c->txq, &t->chunks, min32(acked, c->txq.len)); /* the rest is the FIN */
+	tcp_count_wrap(&c->out_wraps, c->snd_una, c->iss, acked);
 	c->snd_una = s->ack;
 	c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
 	tcp_board_advance(c);

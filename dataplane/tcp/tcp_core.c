@@ -163,7 +163,7 @@ struct tcp_conn *tcp_conn_new(struct tcp_core *t)
 	c->rto_us = t->conf.rto_init_us;
 	c->ssthresh = UINT32_MAX;
 	c->quickack = (uint8_t)min32(t->conf.quickack_segs, UINT8_MAX);
-	c->heard_ms = now_ms32(t);
+	c->heard_ms = c->opened_ms = now_ms32(t);
 	c->rcv_mss = TCP_MSS_DEF4;
 	t->n_conn++;
 	return c;

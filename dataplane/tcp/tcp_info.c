@@ -38,9 +38,20 @@ const char *tcp_recovery_name(enum tcp_recovery recovery)
 void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out)
 {
 	bool open = tcp_synchronized(c);
+	const struct tcp_core *t = c->core;
+	uint32_t now_ms = now_ms32(t);
+	uint32_t idle_ms = min32(now_ms - c->heard_ms, c->last_send_ms ? now_ms - c->last_send_ms : UINT32_MAX);
+	uint64_t in = (uint64_t)c->in_wraps << 32 | (uint32_t)(c->rcv_nxt - c->irs);
+	uint64_t acked = (uint64_t)c->out_wraps << 32 | (uint32_t)(c->snd_una - c->iss);
 	uint32_t sent = open ? min32(c->snd_nxt - c->snd_una, c->txq.len) : 0;
 
+	/* The SYN and the FIN took a sequence number each. */
+	in -= in > 0;
+	in -= in > 0 && (c->flags & TF_PEER_FIN) && seq_gt(c->rcv_nxt, c->peer_fin);
+	acked -= acked > 0;
+	acked -= acked > 0 && (c->flags & TF_FIN_SENT) && seq_gt(c->snd_una, c->fin_seq);
 	*out = (struct tcp_conn_info){
+		.id = pool_index(&t->conns, c) + 1,
 		.state = (enum tcp_state)c->state,
 		.recovery = (enum tcp_recovery)c->recovery,
 		.error = (enum err)c->err,
@@ -52,7 +63,7 @@ void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out)
 		.probing_window = (c->flags & TF_PERSIST) != 0,
 		.snd_wscale = c->snd_wscale,
 		.rcv_wscale = c->rcv_wscale,
-		.cc = c->core->cc->name,
+		.cc = t->cc->name,
 		.srtt_us = c->srtt_us,
 		.rttvar_us = c->rttvar_us,
 		.rttmin_us = c->rttmin_us,
@@ -81,10 +92,27 @@ void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out)
 		.lost = c->lost,
 		.dup_acks = c->dupacks,
 		.retries = c->retries,
+		.reordered = c->reordered,
+		.age_us = (uint64_t)(now_ms - c->opened_ms) * 1000,
+		.idle_us = (uint64_t)idle_ms * 1000,
+		.zero_window_us = ((uint64_t)c->zero_ms + (c->flags & TF_PERSIST ? now_ms - c->zero_at_ms : 0)) * 1000,
+		.bytes_in = in,
+		.bytes_out = acked,
 		.retx_due_us = c->due[TCP_T_RETX],
 		.delack_due_us = c->due[TCP_T_DELACK],
 		.keep_due_us = c->due[TCP_T_KEEP],
 	};
+}
+
+uint32_t tcp_walk(struct tcp_core *t, uint32_t from, uint32_t n, void (*fn)(void *arg, const struct tcp_conn *c),
+		  void *arg)
+{
+	uint32_t end = t->conns.high - min32(from, t->conns.high) > n ? from + n : t->conns.high;
+
+	for (uint32_t i = from; i < end; i++)
+		if (t->conns.gen[i] & 1) /* in use (pool.h) */
+			fn(arg, (const struct tcp_conn *)(const void *)(t->conns.mem + i * t->conns.size));
+	return end < t->conns.high ? end : UINT32_MAX;
 }
 
 void tcp_counts(const struct tcp_core *t, struct tcp_counts *out)

@@ -172,6 +172,7 @@ static void segment_text(struct tcp_conn *c, struct tcp_seg *s)
 		bool had_holes = c->reasm != NULL;
 		if (!tcp_receive(c, pkt, s->data, s->len))
 			return;
+		tcp_count_wrap(&c->in_wraps, c->rcv_nxt, c->irs, s->len);
 		c->rcv_nxt += s->len;
 		tcp_reasm_pull(c);
 		if (had_holes)
@@ -180,6 +181,7 @@ static void segment_text(struct tcp_conn *c, struct tcp_seg *s)
 			ack_in_order(c, s->len);
 		return;
 	}
+	c->reordered = (uint16_t)(c->reordered + (c->reordered < UINT16_MAX));
 	tcp_reasm_add(c, pkt, s->seq, s->data, s->len);
 	if (c->dupacks_due < UINT8_MAX && !(c->flags & TF_SACK))
 		c->dupacks_due++;

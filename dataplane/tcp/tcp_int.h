@@ -216,6 +216,10 @@ struct tcp_conn {
 	uint32_t tlp_end;
 	uint32_t rxt_at;        /* last retransmission, low 32 bits of us */
 	uint32_t ecn_end;       /* no second reduction by ECE before this is acknowledged */
+	uint32_t opened_ms;
+	uint32_t zero_at_ms, zero_ms; /* the peer's window is shut since (0: it is not), and was before that */
+	uint16_t in_wraps, out_wraps; /* times that 2^32 bytes came and were acknowledged: tcp_info.c */
+	uint16_t reordered;           /* segments that came out of order, up to 65,535 */
 	uint8_t orphan_probes;
 };
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 64, "line 1");
@@ -353,6 +357,12 @@ struct tcp_seg {
 	uint32_t hash;
 	struct tcp_opts opt;
 };
+
+/* rcv_nxt or snd_una moves on by len from at; from: irs or iss. */
+static inline void tcp_count_wrap(uint16_t *wraps, uint32_t at, uint32_t from, uint32_t len)
+{
+	*wraps = (uint16_t)(*wraps + (at - from + len < len));
+}
 
 /* Sequence numbers it takes. */
 static inline uint32_t tcp_seg_len(const struct tcp_seg *s)

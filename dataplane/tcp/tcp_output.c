@@ -425,6 +425,7 @@ static void arm_persist(struct tcp_conn *c)
 	if (c->flags & TF_PERSIST)
 		return;
 	c->flags |= TF_PERSIST;
+	c->zero_at_ms = now_ms32(c->core);
 	tcp_arm_retx(c);
 }
 

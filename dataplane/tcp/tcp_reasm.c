@@ -264,6 +264,7 @@ void tcp_reasm_pull(struct tcp_conn *c)
 			struct slice s = slice_ref(&o->s);
 			if (!tcp_receive(c, s.pkt, s.data + cut, s.len - cut))
 				return;
+			tcp_count_wrap(&c->in_wraps, c->rcv_nxt, c->irs, o->len - cut);
 			c->rcv_nxt += o->len - cut;
 		}
 		ooo_remove(c, o);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include "conf.h"
 #include "err.h"
+#include "ip.h"
 #include "queue_row.h"
 #include "span.h"
 #include "stat.h"
@@ -59,5 +60,24 @@ enum err veredus_queue_list(struct veredus *v, const struct queue_filter *f, uns
 enum err veredus_queue_retry(struct veredus *v, const struct queue_filter *f, uint64_t *n);
 /* Removed without a bounce; items being delivered are let be. */
 enum err veredus_queue_remove(struct veredus *v, const struct queue_filter *f, uint64_t *n);
+
+/* ---- connections ---- */
+/* By value; texts are constants or "". Times in microseconds. What each means: struct tcp_conn_info. */
+struct veredus_conn_row {
+	unsigned worker;
+	uint32_t id;                  /* of this worker, as in its trace */
+	uint64_t session;             /* 0: none */
+	uint32_t session_index;       /* as in the trace */
+	struct ip_addr local, peer;
+	uint16_t local_port, peer_port;
+	const char *state, *protocol, *recovery, *cc, *error;
+	bool active, sack, timestamps, wscale, ecn, probing_window;
+	uint64_t age_us, idle_us, srtt_us, rttvar_us, rttmin_us, rto_us, zero_window_us;
+	uint64_t cwnd, ssthresh, mss, pmtu, snd_wnd, rcv_wnd, unacked, unsent, pipe, sacked, readable, ooo, ooo_bytes;
+	uint64_t retransmits, lost, reordered, bytes_in, bytes_out;
+};
+/* Calls fn for every connection of every worker (not TIME-WAIT, which keeps none), a bounded number a turn of the
+ * worker; one that lives through the whole call is met exactly once. */
+void veredus_conn_list(struct veredus *v, void (*fn)(void *arg, const struct veredus_conn_row *), void *arg);
 
 #endif

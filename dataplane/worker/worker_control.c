@@ -54,6 +54,9 @@ static void command_run(struct worker *w, struct worker_cmd *c)
 	case WORKER_QUEUE_REMOVE:
 		c->n = queue_remove(w->env.queue, c->filter);
 		break;
+	case WORKER_CONN_LIST:
+		worker_conn_batch(w, c);
+		break;
 	case WORKER_SHUTDOWN:
 		worker_sessions_shutdown(w);
 		break;
@@ -86,7 +89,7 @@ static void nap(void)
 }
 
 /* Sends the command and waits for its answer; the worker answers within a turn. */
-static void worker_ask(struct worker *w, struct worker_cmd *c)
+void veredus_ask(struct worker *w, struct worker_cmd *c)
 {
 	CHECK(spsc_push(&w->cmd, c));
 	while (spsc_pop(&w->reply) == NULL)
@@ -97,7 +100,7 @@ void veredus_ask_all(struct veredus *v, enum worker_verb verb)
 {
 	for (unsigned i = 0; i < v->n_launched; i++) {
 		struct worker_cmd c = {.verb = verb};
-		worker_ask(v->worker[i], &c);
+		veredus_ask(v->worker[i], &c);
 	}
 }
 
@@ -256,7 +259,7 @@ enum err veredus_queue_list(struct veredus *v, const struct queue_filter *f, uns
 	for (unsigned i = 0; i < v->n_worker && limit > 0; i++) {
 		struct worker_cmd c = {.verb = WORKER_QUEUE_LIST, .filter = f, .limit = limit};
 		buf_init(&c.rows);
-		worker_ask(v->worker[i], &c);
+		veredus_ask(v->worker[i], &c);
 		struct reader r = reader_of(buf_span(&c.rows));
 		for (uint64_t k = 0; k < c.n; k++)
 			row_read(&r, fn, arg);
@@ -273,7 +276,7 @@ static enum err queue_change(struct veredus *v, enum worker_verb verb, const str
 	*n = 0;
 	for (unsigned i = 0; i < v->n_worker; i++) {
 		struct worker_cmd c = {.verb = verb, .filter = f};
-		worker_ask(v->worker[i], &c);
+		veredus_ask(v->worker[i], &c);
 		*n += c.n;
 	}
 	return ERR_OK;

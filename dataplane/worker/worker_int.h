@@ -40,15 +40,16 @@ struct link {
 	_Alignas(16) struct session s; /* the protocol's struct begins here */
 };
 
-enum worker_verb { WORKER_QUEUE_LIST, WORKER_QUEUE_RETRY, WORKER_QUEUE_REMOVE, WORKER_SHUTDOWN, WORKER_STOP };
+enum worker_verb { WORKER_QUEUE_LIST, WORKER_QUEUE_RETRY, WORKER_QUEUE_REMOVE, WORKER_CONN_LIST, WORKER_SHUTDOWN, WORKER_STOP };
 
 /* A question from the control thread; it belongs to the worker from push to reply. */
 struct worker_cmd {
 	enum worker_verb verb;
 	const struct queue_filter *filter;
 	unsigned limit;
+	uint32_t from;   /* CONN_LIST: slot to begin with; out: to go on with, UINT32_MAX at the end */
 	uint64_t n;      /* out */
-	struct buf rows; /* out: queue rows, encoded by worker_control.c */
+	struct buf rows; /* out: queue rows, encoded by worker_control.c; struct veredus_conn_row */
 };
 
 /* Levels that control reads in place: written by the worker with relaxed stores, no more exact than that. */
@@ -119,6 +120,13 @@ void worker_sessions_abort(struct worker *w);
 void veredus_ask_all(struct veredus *v, enum worker_verb verb);
 /* Runs one store op of the control thread to its end; ERR_TIMEOUT: the op stays with the store. */
 enum err veredus_store_run(struct veredus *v, struct store_op *op);
+/* worker_see.c */
+/* One batch of CONN_LIST. */
+void worker_conn_batch(struct worker *w, struct worker_cmd *c);
+
+/* worker_control.c */
+/* Sends the command and waits for its answer. Control thread. */
+void veredus_ask(struct worker *w, struct worker_cmd *c);
 /* Runs the commands that wait. True if there was one. */
 bool worker_commands(struct worker *w);
 

@@ -6,7 +6,7 @@ import socket
 import time
 
 import odd
-from harness import (CONFIG, RELAY4, TOP, Skipped, Smtp, case, check, check_arrived, check_equal, message, run, until)
+from harness import (CONFIG, RELAY4, RELAY6, TOP, Skipped, Smtp, case, check, check_arrived, check_equal, message, run, until)
 
 
 @case
@@ -248,3 +248,52 @@ def operation_connect_while_full(t):
         except Exception:
             return False
     until(let_in, 15, "no connection was taken after the others had gone", 0.3)
+
+
+@case
+def operation_conns(t):
+    """veredusctl conn list, show: exact counts, bytes, addresses, the expression; queue verbs take --where"""
+    relay = t.own_relay()
+    box = relay.mailbox()
+    smtp = [Smtp() for _ in range(3)]
+    six = Smtp(host=RELAY6)
+    imap = relay.imap(box, "INBOX")
+    r = relay.ctl_json("conn", "list")
+    check_equal((r["count"], len(r["connections"])), (5, 5), "connections")
+    check_equal(sorted(c["protocol"] for c in r["connections"]), ["imap"] + 4 * ["smtp"])
+    check(all(c["state"] == "ESTABLISHED" and not c["active"] and c["sack"] for c in r["connections"]), r)
+    port = smtp[1].s.getsockname()[1]
+    for where, n in (("protocol=smtp", 4), ("not protocol=smtp", 1), ("peer=198.18.0.0/24", 4), ("peer=fd00::/8", 1),
+                     ("peer_port=%d" % port, 1), ("state=established and local_port=25", 4), ("age>1h or idle>1h", 0),
+                     ("protocol=imap or peer=fd00:198:18::1", 2), ("bytes_in>1G", 0), ("rtt<1h", 5)):
+        check_equal(relay.ctl_json("conn", "list", "--where", where)["count"], n, where)
+    r = relay.ctl_json("conn", "list", "--limit", "2")
+    check_equal((r["count"], len(r["connections"])), (5, 2), "with a limit")
+    one = relay.ctl_json("conn", "list", "--where", "peer_port=%d" % port)["connections"][0]
+    sent, got = len("EHLO client.example.org\r\n"), one["bytes_out"]
+    check_equal((one["bytes_in"], one["peer"], one["local"]), (sent, "198.18.0.1", RELAY4))
+    smtp[1].must("250", "NOOP")
+    # The reply is on its way when we have read it; its acknowledgment may be delayed.
+    until(lambda: relay.ctl_json("conn", "show", one["id"])["connections"][0]["bytes_out"] > got, 10, "bytes_out stands")
+    again = relay.ctl_json("conn", "show", one["id"])["connections"][0]
+    check_equal(again["bytes_in"], sent + 6)
+    check_equal(again["session"], one["session"])
+    for word in ("state", "ESTABLISHED", "rtt_min_us", "cwnd", "zero_window_time_us", "retransmits"):
+        check(word in relay.ctl("conn", "show", one["id"]).stdout, "conn show lacks", word)
+    check("5 connections" in relay.ctl("conn", "list").stdout)
+    check("bytes_out" in relay.ctl("conn", "fields").stdout and "rcpt" in relay.ctl("queue", "fields").stdout)
+    p = relay.ctl("conn", "list", "--where", "nosuch=1", ok=False)
+    check(p.returncode == 1 and "nosuch" in p.stderr, p.stderr)
+    check(relay.ctl("conn", "show", "7.77", ok=False).returncode == 1)
+    for c in smtp + [six]:
+        c.quit()
+    imap.logout()
+    until(lambda: relay.ctl_json("conn", "list")["count"] == 0, 10, "connections stay")
+    with Smtp() as c:
+        for i in range(4):
+            c.mail("a@example.org", "r%d@other.example" % i, message("w"))
+    until(lambda: all(q["tries"] for q in relay.queue()), 15, "no try was made")
+    for where, n in (("rcpt=*@other.example and tries>=1", 4), ("rcpt=r1@* or rcpt=r2@*", 2), ("age>1h", 0), ("from=b@*", 0)):
+        check_equal(len(relay.ctl_json("queue", "list", "--where", where)["items"]), n, where)
+    check("2 items" in relay.ctl("queue", "remove", "--where", "not (rcpt=r1@* or rcpt=r2@*)").stdout)
+    check_equal(relay.ctl_json("queue", "remove", "--where", "site=198.18.0.1:2526")["count"], 2)
