@@ -155,6 +155,9 @@ struct tcp_conn_info {
 	uint32_t unacked, unsent;   /* of the send queue */
 	uint32_t pipe;              /* thought to be in the network (RFC 6675) */
 	uint32_t sacked;            /* above snd_una and held by the peer */
+	uint32_t lost_bytes;        /* in flight, counted as lost and not yet sent again */
+	bool reordering;            /* was seen (RFC 8985 6.2 step 3) */
+	uint32_t reo_mult;          /* quarters of rttmin_us that its window has, 1 = as at the start */
 	uint32_t readable, ooo_bytes;
 	uint32_t ooo;               /* segments out of order */
 	uint32_t retransmits;       /* segments sent again, ever */

@@ -72,14 +72,16 @@ static void new_ack(struct tcp_conn *c, const struct tcp_seg *s)
 	uint32_t acked = s->ack - c->snd_una;
 	uint32_t len_before = c->txq.len, chunks_before = c->txq.chunks;
 
+	struct tcp_delivery d = {.tsecr = s->opt.has_ts ? s->opt.tsecr : 0};
+
 	take_rtt(c, s);
 	tcpq_drop(&c->txq, &t->chunks, min32(acked, c->txq.len)); /* the rest is the FIN */
 	tcp_count_wrap(&c->out_wraps, c->snd_una, c->iss, acked);
 	c->snd_una = s->ack;
 	c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
-	tcp_board_advance(c);
-	tcp_board_update(c, s);
-	tcp_ack_advanced(c, acked, tcp_is_dsack(c, s), (s->flags & TH_ECE) && (c->flags & TF_ECN));
+	tcp_board_advance(c, s->ack - acked, &d);
+	tcp_board_update(c, s, &d);
+	tcp_ack_news(c, s, acked, false, &d);
 	/* RFC 6298 5.2, 5.3 */
 	if (c->snd_una == c->snd_max)
 		tcp_disarm(c, TCP_T_RETX);
@@ -119,17 +121,19 @@ bool tcp_segment_ack(struct tcp_conn *c, struct tcp_seg *s)
 			persist_ends(c);
 	} else if (s->ack == c->snd_una) {
 		bool dup = is_duplicate(c, s);
-		uint32_t fresh = s->opt.n_sack ? tcp_board_update(c, s) : 0;
-		if (!tcp_seg_len(s))
-			tcp_probe_answered(c, tcp_is_dsack(c, s), !s->opt.n_sack);
+		struct tcp_delivery d = {.tsecr = s->opt.has_ts ? s->opt.tsecr : 0};
+		if (s->opt.n_sack && c->snd_una != c->snd_max)
+			tcp_board_update(c, s, &d);
 		window_update(c, s);
 		if (c->snd_wnd == 0)
 			c->retries = min32(c->retries, 1) & UINT8_MAX; /* alive, only full */
 		if ((c->flags & TF_PERSIST) && c->snd_wnd > 0)
 			persist_ends(c);
-		else if ((dup || fresh) &&
+		else if ((dup || d.sacked || tcp_is_dsack(c, s)) &&
 			 !(c->flags & TF_PERSIST)) /* answers to probes are no duplicates */
-			tcp_ack_duplicate(c, fresh);
+			tcp_ack_news(c, s, 0, dup, &d);
+		else if (!tcp_seg_len(s))
+			tcp_probe_answered(c, false, !s->opt.n_sack);
 	}
 
 	bool fin_acked = (c->flags & TF_FIN_SENT) && seq_gt(c->snd_una, c->fin_seq);

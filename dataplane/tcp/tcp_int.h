@@ -30,7 +30,7 @@ enum { TH_FIN = 0x01, TH_SYN = 0x02, TH_RST = 0x04, TH_PSH = 0x08, TH_ACK = 0x10
 #define TCP_BURST_BYTES 262144   /* most that one connection sends in one flush */
 #define TCP_TX_CHUNKS   64       /* chunks of slices after which the send queue counts as full */
 #define TCP_DUP_THRESH  3
-#define TCP_SACK_MAX    62       /* ranges of a scoreboard */
+#define TCP_RUN_MAX     120      /* runs of a scoreboard */
 #define TCP_KEEP_INTVL  75000000 /* us between keep-alive probes, and how many */
 #define TCP_KEEP_PROBES 9
 #define TCP_FIN2_US     60000000 /* FIN-WAIT-2 of a connection nobody reads any more */
@@ -88,11 +88,47 @@ struct slice tcpq_next(struct tcpq_pos *pos, uint32_t len, bool *push);
 
 /* ---- what hangs off a connection while it is needed ---- */
 
-/* RFC 6675 scoreboard: disjoint runs above snd_una that the peer holds, ascending. */
+/* Bytes in flight that were sent last in the same flush and share a fate. */
+struct tcp_run {
+	uint32_t end;     /* begins where the one before it ends, the first at snd_una */
+	uint32_t sent_us; /* last transmission, low 32 bits */
+	uint32_t flags;
+};
+enum {
+	RUN_SACKED = 1, RUN_LOST = 2,
+	RUN_RETX = 4,  /* sent more than once */
+	RUN_VAGUE = 8, /* sent_us is the last of several times: good to tell a loss, not to measure by */
+};
+
+/* The scoreboard: all that is in flight, and what recovery keeps. It exists while what is in flight was sent
+ * at different times, or some of it was lost: a request and its reply need none. */
 struct tcp_board {
 	uint32_t n;
-	uint32_t bytes; /* in all ranges */
-	struct tcp_range r[TCP_SACK_MAX];
+	uint32_t sacked, lost;   /* bytes */
+	uint32_t fack;           /* highest sequence number that is known to have arrived */
+	/* RACK (RFC 8985 5.3): the last sent of all that arrived */
+	uint32_t rack_sent_us, rack_end, rack_rtt_us;
+	uint32_t dsack_round;    /* no second widening for D-SACKs before this is acknowledged */
+	bool rack_valid, dsack_seen;
+	/* PRR (RFC 6937) */
+	uint32_t prr_flight, prr_delivered, prr_out;
+	uint32_t cut_us;         /* last reduction */
+	/* undo: what was before the reduction, while it may prove to have been for nothing */
+	bool undo;
+	uint8_t frto;            /* step of RFC 5682 3.1, 0 = not in it */
+	uint32_t undo_cwnd, undo_ssthresh, undo_una, undo_ts; /* undo_ts: of the first retransmission, 0 = none */
+	uint32_t undo_retx;      /* segments retransmitted and not reported as duplicates */
+	uint32_t undo_cc[8];
+	struct tcp_run run[TCP_RUN_MAX];
+};
+
+/* What one acknowledgment brought. */
+struct tcp_delivery {
+	uint32_t bytes;  /* newly known to have arrived, cumulatively or selectively */
+	uint32_t sacked; /* of these selectively */
+	uint32_t rtt_us; /* shortest round trip among what was sent once; 0 = none */
+	uint32_t tsecr;  /* 0 = none */
+	bool orig;       /* some of it was sent once, below `recover` */
 };
 
 /* One out-of-order segment. */
@@ -129,13 +165,14 @@ enum tcp_flag {
 	TF_IN_TABLE   = 1 << 15,
 	TF_RETX_HEAD  = 1 << 16, /* retransmit the segment at snd_una whatever cwnd says */
 	TF_WAS_CLOSED = 1 << 17, /* TCP_EV_CLOSED was given */
-	TF_LOST_ALL   = 1 << 18, /* recovery: everything below recover counts as lost (after RTO, MTU) */
+	TF_REORDER    = 1 << 18, /* RACK.reordering_seen */
 	TF_UNREACH    = 1 << 19, /* a soft ICMP error came: the reason, should it time out */
 	TF_DSACK      = 1 << 20, /* tell of a duplicate: dsack */
 	TF_PTO        = 1 << 21, /* TCP_T_RETX is a tail loss probe, not yet a timeout */
 	TF_TLP        = 1 << 22, /* a probe is out: it ends at tlp_end */
 	TF_TLP_RETX   = 1 << 23, /* and was old data */
 	TF_ECE        = 1 << 24, /* a CE mark came: every ACK says so until the peer's CWR */
+	TF_TLP_WAIT   = 1 << 26, /* no round trip was measured since the last probe */
 	TF_CWR        = 1 << 25, /* the next new data tells that cwnd was reduced */
 };
 
@@ -144,6 +181,7 @@ enum tcp_deadline {
 	TCP_T_RETX,   /* retransmission, persist, SYN */
 	TCP_T_DELACK,
 	TCP_T_KEEP,
+	TCP_T_REORDER, /* RACK: what is missing counts as lost then */
 	TCP_T_LINGER, /* user timeout; FIN-WAIT-2 of a closed connection */
 	TCP_T__N
 };
@@ -188,10 +226,11 @@ struct tcp_conn {
 	struct timer timer;
 	uint64_t due[TCP_T__N];
 
-	/* line 5: round trip time, recovery */
+	/* lines 5 to 7: round trip time, recovery */
 	uint32_t srtt_us, rttvar_us, rttmin_us, rto_us;
 	uint32_t rtt_seq, rtt_at; /* low 32 bits of us */
-	uint32_t recover, high_rxt;
+	uint32_t recover;
+	uint32_t sent_us;       /* when all in flight was sent, low 32 bits, while there is no board */
 	uint32_t reno_sacked;   /* bytes that duplicate ACKs say have left, without SACK */
 	uint32_t fin_seq, peer_fin;
 	uint32_t ts_off;
@@ -199,7 +238,7 @@ struct tcp_conn {
 	uint32_t snd_wnd_max;
 	uint32_t last_send_ms;
 
-	/* line 6: congestion control's own, counts */
+	/* congestion control's own, counts */
 	uint32_t cc[8];
 	uint32_t retransmits, lost;
 	uint32_t challenge_ms;
@@ -211,23 +250,22 @@ struct tcp_conn {
 	uint32_t rcv_mss;       /* estimate of the peer's segment size, for delayed ACK */
 	uint32_t heard_ms;      /* last segment from the peer */
 
-	/* line 7: rare */
+	/* rare */
 	struct tcp_range dsack; /* the duplicate that came last */
 	uint32_t tlp_end;
-	uint32_t rxt_at;        /* last retransmission, low 32 bits of us */
+	uint32_t rttmin_ms;     /* when rttmin_us was measured */
 	uint32_t ecn_end;       /* no second reduction by ECE before this is acknowledged */
 	uint32_t opened_ms;
 	uint32_t zero_at_ms, zero_ms; /* the peer's window is shut since (0: it is not), and was before that */
 	uint16_t in_wraps, out_wraps; /* times that 2^32 bytes came and were acknowledged: tcp_info.c */
 	uint16_t reordered;           /* segments that came out of order, up to 65,535 */
 	uint8_t orphan_probes;
+	uint8_t reo_mult, reo_persist; /* RACK.reo_wnd_mult - 1, reo_wnd_persist */
 };
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 64, "line 1");
 static_assert(offsetof(struct tcp_conn, txq) == 128, "line 2");
 static_assert(offsetof(struct tcp_conn, out_node) == 192, "line 3");
 static_assert(offsetof(struct tcp_conn, timer) == 256, "line 4");
-static_assert(offsetof(struct tcp_conn, srtt_us) == 320, "line 5");
-static_assert(offsetof(struct tcp_conn, cc) == 384, "line 6");
 static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection");
 
 /* ---- tables (tcp_table.c) ---- */
@@ -513,28 +551,58 @@ void tcp_answer_time_wait(struct tcp_core *t, const struct tcp_tw *w);
 void tcp_challenge(struct tcp_conn *c);
 uint32_t tcp_rcv_window(const struct tcp_conn *c);
 
-/* tcp_recover.c */
-void tcp_rtt_sample(struct tcp_conn *c, uint32_t rtt_us);
-/* Takes the SACK blocks; returns bytes that are newly known to have arrived. */
-uint32_t tcp_board_update(struct tcp_conn *c, const struct tcp_seg *s);
-void tcp_board_advance(struct tcp_conn *c);
+/* tcp_board.c */
+/* [from, to) is sent now, before snd_max moves. */
+void tcp_board_sent(struct tcp_conn *c, uint32_t from, uint32_t to);
+/* snd_una has moved from `una`. */
+void tcp_board_advance(struct tcp_conn *c, uint32_t una, struct tcp_delivery *d);
+/* Takes the SACK blocks. */
+void tcp_board_update(struct tcp_conn *c, const struct tcp_seg *s, struct tcp_delivery *d);
+/* Everything in [from, to) that is not SACKed counts as lost. */
+void tcp_board_lose(struct tcp_conn *c, uint32_t from, uint32_t to);
+void tcp_board_lose_run(struct tcp_board *b, uint32_t una, uint32_t i);
+/* Nothing counts as lost. */
+void tcp_board_keep(struct tcp_conn *c);
+/* Nothing counts as SACKed: the peer may have thrown it away (RFC 2018 section 8). */
+void tcp_board_forget(struct tcp_conn *c);
+/* The scoreboard, made when there is none; NULL: the pool is out. */
+struct tcp_board *tcp_board_get(struct tcp_conn *c);
 void tcp_board_drop(struct tcp_conn *c);
 /* Bytes that are thought to be in the network. */
 uint32_t tcp_pipe(const struct tcp_conn *c);
-/* The next run to retransmit, at most max bytes; false when there is none. any: what is not yet held for lost
- * too. */
-bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, bool any, struct tcp_range *out);
-/* ece: it echoes a congestion mark. */
-void tcp_ack_advanced(struct tcp_conn *c, uint32_t acked, bool dsack, bool ece);
-void tcp_ack_duplicate(struct tcp_conn *c, uint32_t newly_sacked);
-void tcp_enter_loss(struct tcp_conn *c);
-void tcp_resend_all(struct tcp_conn *c);
+/* The first run that counts as lost, at most max bytes; false when there is none. */
+bool tcp_next_lost(const struct tcp_conn *c, uint32_t max, struct tcp_range *out);
+
+/* tcp_rack.c: RFC 8985 */
+/* A run has arrived. */
+void tcp_rack_delivered(struct tcp_conn *c, const struct tcp_run *r, const struct tcp_delivery *d);
+/* An ACK came, with or without news of a duplicate. */
+void tcp_rack_ack(struct tcp_conn *c, bool dsack);
+/* Marks what is lost by now and arms the reordering timer for what may be. True: something was marked; *again:
+ * some of it was a retransmission. */
+bool tcp_rack_detect(struct tcp_conn *c, bool *again);
+/* At a timeout: the head, and what was sent a round trip ago. */
+void tcp_rack_timeout(struct tcp_conn *c);
+void tcp_rack_recovered(struct tcp_conn *c);
 /* How long until a tail loss probe is due; 0: none now. */
 uint32_t tcp_probe_wait(const struct tcp_conn *c);
 /* An ACK came while a probe is out. duplicate: it moved nothing and had no SACK. */
 void tcp_probe_answered(struct tcp_conn *c, bool dsack, bool duplicate);
 /* Did acknowledgment s tell of a duplicate? */
 bool tcp_is_dsack(const struct tcp_conn *c, const struct tcp_seg *s);
+
+/* tcp_recover.c */
+void tcp_rtt_sample(struct tcp_conn *c, uint32_t rtt_us);
+/* An acknowledgment of data in flight: acked bytes, 0 for one that moved nothing; dup: it is a duplicate by RFC
+ * 5681. d: what the scoreboard made of it. */
+void tcp_ack_news(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, bool dup,
+		  struct tcp_delivery *d);
+void tcp_enter_loss(struct tcp_conn *c);
+void tcp_resend_all(struct tcp_conn *c);
+/* The reordering timer has fired. */
+void tcp_reorder_over(struct tcp_conn *c);
+/* len bytes are sent (again: not for the first time) in recovery. */
+void tcp_recovery_sent(struct tcp_conn *c, uint32_t len, bool again);
 
 /* tcp_cc.c */
 struct tcp_cc_ops {

@@ -115,7 +115,7 @@ static void begin(struct tcp_conn *c)
 	c->ts_off = tcp_ts_offset(t, &c->dst.src, &c->dst.dst);
 	c->snd_una = c->iss;
 	c->snd_nxt = c->snd_max = c->iss + 1;
-	c->recover = c->high_rxt = c->iss;
+	c->recover = c->iss;
 	c->rtt_at = (uint32_t)t->now_us;
 	c->flags |= TF_TIMING;
 	tcp_table_add(c);

@@ -341,7 +341,6 @@ static bool send_run(struct tcp_conn *c, uint32_t from, uint32_t to)
 	if (again) {
 		c->retransmits++;
 		stat_inc(t->stat, STAT_tcp_retransmit);
-		c->rxt_at = (uint32_t)t->now_us;
 		/* Karn (RFC 6298 section 3): what was sent twice is not timed. */
 		if ((c->flags & TF_TIMING) && seq_lt(from, c->rtt_seq))
 			c->flags &= ~(uint32_t)TF_TIMING;
@@ -352,6 +351,9 @@ static bool send_run(struct tcp_conn *c, uint32_t from, uint32_t to)
 		c->rtt_seq = to;
 		c->rtt_at = (uint32_t)t->now_us;
 	}
+	tcp_board_sent(c, from, to);
+	if (c->recovery != TCP_REC_OPEN)
+		tcp_recovery_sent(c, to - from, again);
 	c->snd_nxt = seq_max(c->snd_nxt, to);
 	c->snd_max = seq_max(c->snd_max, to);
 	c->last_send_ms = now_ms32(t);
@@ -392,31 +394,25 @@ static uint32_t tso_len(const struct tcp_conn *c, uint32_t from, uint32_t len)
 }
 
 /* False: no packets. */
-static bool send_lost(struct tcp_conn *c, uint32_t *pipe, bool any)
+static bool send_lost(struct tcp_conn *c, uint32_t *pipe)
 {
 	struct tcp_range r;
+	bool force = (c->flags & TF_RETX_HEAD) != 0;
 
-	if (c->flags & TF_RETX_HEAD) {
-		/* The head goes at once, whatever cwnd says (RFC 6675 5 step 4.3, 6582 3.2,
-		 * 6298 5.4). */
-		uint32_t end = c->snd_una + c->mss;
-		if (c->board && c->board->n)
-			end = seq_min(end, c->board->r[0].start);
-		end = seq_min(end, c->snd_max);
-		if (seq_lt(c->snd_una, end)) {
-			if (!send_run(c, c->snd_una, end))
-				return false;
-			*pipe += end - c->snd_una;
-			c->high_rxt = seq_max(c->high_rxt, end);
-		}
-		c->flags &= ~(uint32_t)TF_RETX_HEAD;
+	if (force && !c->board) { /* the pool of scoreboards is out: one segment at a time */
+		uint32_t end = seq_min(c->snd_una + c->mss, c->snd_max);
+		if (seq_lt(c->snd_una, end) && !send_run(c, c->snd_una, end))
+			return false;
+		force = false;
 	}
-	while (*pipe + c->mss <= c->cwnd && tcp_next_lost(c, c->mss, any, &r)) {
+	/* The first goes at once, whatever cwnd says (RFC 6675 5 step 4.3, 6582 3.2, 6298 5.4). */
+	while ((force || *pipe + c->mss <= c->cwnd) && tcp_next_lost(c, c->mss, &r)) {
 		if (!send_run(c, r.start, r.end))
 			return false;
-		c->high_rxt = r.end;
 		*pipe += r.end - r.start;
+		force = false;
 	}
+	c->flags &= ~(uint32_t)TF_RETX_HEAD;
 	return true;
 }
 
@@ -505,7 +501,7 @@ void tcp_probe_tail(struct tcp_conn *c)
 			return;
 		c->flags |= TF_TLP_RETX;
 	}
-	c->flags |= TF_TLP;
+	c->flags |= TF_TLP | TF_TLP_WAIT;
 	c->tlp_end = c->snd_max;
 	stat_inc(c->core->stat, STAT_tcp_tail_probe);
 }
@@ -520,11 +516,10 @@ static bool send_data(struct tcp_conn *c)
 	    (uint64_t)(now_ms32(t) - c->last_send_ms) * 1000 > c->rto_us)
 		c->cwnd = min32(c->cwnd, tcp_initial_cwnd(c)); /* RFC 5681 4.1: after idle */
 	uint32_t pipe = tcp_pipe(c);
-	if (c->recovery != TCP_REC_OPEN && !send_lost(c, &pipe, false))
+	bool frto = c->board && c->board->frto == 2; /* RFC 5682: new data, to see what comes back */
+	if (c->recovery != TCP_REC_OPEN && !frto && !send_lost(c, &pipe))
 		return false;
-	if (!send_new(c, &pipe))
-		return false;
-	return c->recovery != TCP_REC_FAST || send_lost(c, &pipe, true);
+	return send_new(c, &pipe);
 }
 
 void tcp_output(struct tcp_conn *c)

@@ -25,9 +25,9 @@ void tcp_arm_retx(struct tcp_conn *c)
 	uint32_t probe = tcp_probe_wait(c);
 
 	c->flags &= ~(uint32_t)TF_PTO;
-	if (probe && probe < c->rto_us)
+	if (probe)
 		c->flags |= TF_PTO;
-	tcp_arm(c, TCP_T_RETX, c->core->now_us + (c->flags & TF_PTO ? probe : c->rto_us));
+	tcp_arm(c, TCP_T_RETX, c->core->now_us + (probe ? min32(probe, c->rto_us) : c->rto_us));
 }
 
 static void back_off(struct tcp_conn *c)
@@ -67,6 +67,7 @@ static void probe_window(struct tcp_conn *c)
 			tcp_enter(c, c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1);
 		}
 		uint32_t next = c->snd_una + len + fin;
+		tcp_board_sent(c, c->snd_una, next);
 		c->snd_nxt = seq_max(c->snd_nxt, next);
 		c->snd_max = seq_max(c->snd_max, next);
 		tcp_xmit(c, c->snd_una, len, fin ? TH_ACK | TH_FIN : TH_ACK);
@@ -109,8 +110,8 @@ static bool retx_fires(struct tcp_conn *c)
 		return true;
 	}
 	if (c->flags & TF_PTO) {
-		c->flags &= ~(uint32_t)TF_PTO;
 		tcp_probe_tail(c);
+		c->flags &= ~(uint32_t)TF_PTO; /* one probe; now the timeout (RFC 8985 7.3) */
 		tcp_arm(c, TCP_T_RETX, t->now_us + c->rto_us);
 		return true;
 	}
@@ -177,10 +178,17 @@ static bool delack_fires(struct tcp_conn *c)
 	return true;
 }
 
+static bool reorder_fires(struct tcp_conn *c)
+{
+	tcp_reorder_over(c);
+	return true;
+}
+
 static bool (*const fires[TCP_T__N])(struct tcp_conn *c) = {
 	[TCP_T_RETX] = retx_fires,
 	[TCP_T_DELACK] = delack_fires,
 	[TCP_T_KEEP] = keep_fires,
+	[TCP_T_REORDER] = reorder_fires,
 	[TCP_T_LINGER] = linger_fires,
 };
 
