@@ -446,9 +446,10 @@ static void synchronized(struct tcp_conn *c, struct tcp_seg *s)
 		return;
 	if (!sequence_ok(c, s))
 		return;
-	/* RFC 7323 4.3: the timestamp of the segment that spans Last.ACK.sent is echoed. */
+	/* RFC 7323 4.3: the timestamp of the segment that spans Last.ACK.sent is echoed; after a long silence
+	 * also an older one (5.5). */
 	if ((c->flags & TF_TS) && s->opt.has_ts && seq_le(s->seq, c->rcv_acked) &&
-	    seq_ge(s->opt.tsval, c->ts_recent)) {
+	    (seq_ge(s->opt.tsval, c->ts_recent) || now_ms32(t) - c->ts_recent_ms > TCP_PAWS_IDLE)) {
 		c->ts_recent = s->opt.tsval;
 		c->ts_recent_ms = now_ms32(t);
 	}

@@ -268,7 +268,8 @@ void tcp_answer(struct tcp_core *t, const struct ip_addr *local, const struct ip
 void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s)
 {
 	const uint8_t *l4 = s->ns->l4;
-	struct tcp_opts none = {0};
+	/* RFC 7323 5.2: a timestamp is answered by an echo, with none of our own. */
+	struct tcp_opts o = {.has_ts = s->opt.has_ts, .tsecr = s->opt.tsval};
 	struct tcp_header h = {
 		.sport = (uint16_t)(l4[2] << 8 | l4[3]),
 		.dport = (uint16_t)(l4[0] << 8 | l4[1]),
@@ -292,7 +293,7 @@ void tcp_answer_reset(struct tcp_core *t, const struct tcp_seg *s)
 		h.flags = TH_RST | TH_ACK;
 	}
 	stat_inc(t->stat, STAT_tcp_reset_out);
-	tcp_answer(t, &s->ns->dst, &s->ns->src, &h, &none);
+	tcp_answer(t, &s->ns->dst, &s->ns->src, &h, &o);
 }
 
 void tcp_answer_time_wait(struct tcp_core *t, const struct tcp_tw *w)
