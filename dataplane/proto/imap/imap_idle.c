@@ -6,23 +6,18 @@
 
 #define IDLE_LINE_MAX 1024u
 
-struct idle_job {
-	uint64_t until_us;
-};
-
 /* Watches from what the view knows; or asks for a turn in a while. */
 static void watch(struct imap *im)
 {
-	const struct idle_job *job = im->job;
 	uint64_t poll_us = imap_now(im) + IMAP_POLL_US;
 	struct store_op *op;
 
-	im->s.deadline_us = job->until_us;
+	im->s.deadline_us = im->idle_until_us;
 	if (!im->view || im->watch)
 		return;
 	op = store_op_new(im->s.env->store, STORE_WATCH, im->s.index, im->s.gen);
 	if (!op) {
-		if (poll_us < job->until_us)
+		if (poll_us < im->idle_until_us)
 			im->s.deadline_us = poll_us;
 		return;
 	}
@@ -71,15 +66,12 @@ void imap_idle_done(struct imap *im, struct store_op *op)
 
 void imap_cmd_idle(struct imap *im, struct imap_parser *p)
 {
-	struct idle_job *job = arena_zalloc(&im->s.arena, sizeof(*job));
-
-	CHECK(job);
 	if (!imap_parse_end(p)) {
 		imap_bad(im, "IDLE takes no argument");
 		return;
 	}
-	im->job = job;
-	job->until_us = imap_now(im) + imap_idle_us(im);
+	arena_reset(&im->s.arena); /* of all that waits, this waits longest: it keeps no block */
+	im->idle_until_us = imap_now(im) + imap_idle_us(im);
 	stream_str(&im->s.st, "+ idling\r\n");
 	imap_enter(im, IMAP_P_IDLE);
 	if (im->view)
@@ -118,9 +110,7 @@ bool imap_step_idle(struct imap *im)
 
 void imap_idle_timeout(struct imap *im)
 {
-	const struct idle_job *job = im->job;
-
-	if (imap_now(im) >= job->until_us) {
+	if (imap_now(im) >= im->idle_until_us) {
 		stat_inc(im->s.env->stat, STAT_imap_timeout);
 		imap_bye(im, "Idle for too long");
 	} else if (im->view) {

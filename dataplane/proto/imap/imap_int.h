@@ -159,6 +159,7 @@ struct imap {
 	/* the folder */
 	struct imap_view *view;
 	struct store_op *watch;
+	uint64_t idle_until_us; /* IDLE */
 };
 
 /* ---- imap_session.c ---- */
