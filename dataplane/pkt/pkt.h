@@ -46,6 +46,11 @@ void pkt_pool_destroy(struct pkt_pool **pool);
 unsigned pkt_pool_free_n(const struct pkt_pool *pool);
 unsigned pkt_pool_size(const struct pkt_pool *pool);
 
+/* True when whoever keeps len bytes of this packet until a peer takes them had better copy them into normal packets: it
+ * is a big one, and the bytes are less than a normal packet holds or less than half of its pool is left. Big packets
+ * are few, and each serves all who read from the store. */
+bool pkt_dear(const struct pkt *p, uint32_t len);
+
 /* An empty packet with PKT_HEADROOM in front, one reference; NULL when the pool is empty. */
 struct pkt *pkt_alloc(struct pkt_pool *pool);
 /* Drops one reference of every segment in the chain. */

@@ -66,6 +66,15 @@ unsigned pkt_pool_size(const struct pkt_pool *pool)
 	return pool_of(pool)->size;
 }
 
+bool pkt_dear(const struct pkt *p, uint32_t len)
+{
+	const struct rte_mbuf *m = pkt_mbuf_const(p);
+
+	if (m->buf_len <= PKT_ROOM + PKT_HEADROOM)
+		return false;
+	return len < PKT_ROOM || rte_mempool_get_ops(m->pool->ops_index)->get_count(m->pool) < m->pool->size / 2;
+}
+
 struct pkt *pkt_alloc(struct pkt_pool *pool)
 {
 	return pkt_of_mbuf(rte_pktmbuf_alloc(pool_of(pool)));

@@ -67,6 +67,15 @@ unsigned pkt_pool_size(const struct pkt_pool *pool)
 	return pool->n;
 }
 
+bool pkt_dear(const struct pkt *p, uint32_t len)
+{
+	const struct heap_pkt *h = (const struct heap_pkt *)(const void *)p;
+
+	if (!h->pool || h->pool->room <= PKT_ROOM)
+		return false;
+	return len < PKT_ROOM || pkt_pool_free_n(h->pool) < h->pool->n / 2;
+}
+
 static bool must_fail(void)
 {
 	unsigned n = atomic_load(&fail_after);

@@ -38,6 +38,7 @@ struct proto_env {
 	struct stat *stat;
 	struct trace *trace;
 	struct rnd *rnd;
+	bool low_big;       /* pool of the store's reads under half: nobody reads ahead */
 	bool low_memory;    /* packet pool under its low mark: new mail gets 452 */
 	bool shutting_down;
 };

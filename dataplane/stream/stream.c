@@ -202,6 +202,8 @@ void stream_send(struct stream *s, struct slice sl)
 {
 	if (sl.len == 0 || s->failed || s->tx_close || s->tx_abort)
 		slice_drop(&sl);
+	else if (pkt_dear(sl.pkt, sl.len) && slices_copy(&s->tx, s->pool, slice_span(&sl)))
+		slice_drop(&sl);
 	else
 		slices_push(&s->tx, sl);
 }

@@ -95,6 +95,7 @@ static void turn_slow(struct worker *w)
 	w->next_slow_us = w->env.now_us + SLOW_US;
 	net_timers(w->net, w->env.now_us);
 	w->env.wall_us = clock_wall_us();
+	w->env.low_big = pkt_pool_free_n(w->v->big) < pkt_pool_size(w->v->big) / 2;
 	w->env.low_memory = pkt_pool_free_n(w->env.pool) < pkt_pool_size(w->env.pool) / 8;
 	publish_gauges(w);
 }

@@ -77,17 +77,6 @@ def delivery_reuses_connections(t):
 
 
 @case
-def delivery_loss(t):
-    """With 1 % of the packets lost each way, 30 messages of 64 KiB reach the next hop whole"""
-    sink = t.sink()
-    t.relay
-    sent = [odd.big(65536, 20 + i) for i in range(30)]
-    with t.net.loss(0.01):
-        send("x@sink.example", sent)
-        arrived(sink, sent, 60)
-
-
-@case
 def delivery_smtp_sink(t):
     """Postfix's smtp-sink as the next hop takes 50 messages"""
     t.relay

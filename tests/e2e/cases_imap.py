@@ -1,6 +1,8 @@
 """Mail is read by IMAP: Python's imaplib, curl, and raw lines where a library hides them."""
 import imaplib
+import os
 import re
+import socket
 import time
 
 import odd
@@ -337,3 +339,32 @@ def imap_delivered_by_smtp(t):
     check_arrived(imap_bodies(m)[0], sent)
     check(b"\\Seen" not in fetch(m, "1", "(FLAGS)"))
     m.logout()
+
+
+@case
+def imap_slow_readers(t):
+    """24 devices ask for a whole folder and read nothing: another still reads all of it"""
+    box = t.relay.mailbox()
+    sent = [message("slow %d" % i, os.urandom(9000).hex().encode() + b"\r\n") for i in range(40)]
+    small = [message("small %d" % i) for i in range(200)]
+    with Smtp() as c:
+        for m in sent + small:
+            c.mail("alice@example.org", box, m)
+    t.relay.wait_messages(box, 240, 30)
+    stalled = []
+    try:
+        for i in range(24):
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(30)
+            s.connect((RELAY4, 143))
+            s.sendall(b'a LOGIN %s "%s"\r\nb EXAMINE INBOX\r\n' % (box.encode(), PASSWORD.encode()))
+            s.sendall(b"c FETCH %s BODY.PEEK[]\r\n" % (b"1:40" if i % 2 else b"41:*"))
+            stalled.append(s)
+        until(lambda: t.relay.stat("sessions_imap") >= 24, 30, "the devices did not come in")
+        time.sleep(1)
+        for got, m in zip(t.relay.wait_messages(box, 240, 60), sent + small):
+            check_arrived(got, m)
+    finally:
+        for s in stalled:
+            s.close()

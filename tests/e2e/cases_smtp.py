@@ -319,20 +319,6 @@ def smtp_many_connections(t):
 
 
 @case
-def net_loss(t):
-    """With 1 % of the packets lost each way, a 1 MiB message in and out is still exact"""
-    box = t.relay.mailbox()
-    sent = odd.big(1 << 20, 3)
-    with t.net.loss(0.01):
-        for host in RELAY4, RELAY6:
-            with Smtp(host) as c:
-                c.mail("alice@example.org", box, sent)
-        got = t.relay.wait_messages(box, 2, 60)
-        for g in got:
-            check_arrived(g, sent)
-
-
-@case
 def net_ping(t):
     """ping and ping of IPv6 are answered, also 1,400 bytes"""
     t.relay

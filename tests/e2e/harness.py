@@ -15,6 +15,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -74,13 +75,21 @@ def run(*args, ok=True, timeout=60, **kw):
 
 
 class Net:
-    def __init__(self, name):
-        self.name = name
+    """The cable; rough: one that loses, doubles and reorders frames (rough_wire.py)."""
+
+    def __init__(self, name, rough=False):
+        self.name, self.rough = name, rough
+        self.wire = None
         self.script = os.path.join(TOP, "tests", "netns.sh")
         self.relay_ns = name + "-relay"
 
     def up(self):
-        run(self.script, "up", self.name)
+        run(self.script, "up", self.name, *(["wire"] if self.rough else []))
+        if self.rough:
+            self.wire = subprocess.Popen(
+                ["ip", "netns", "exec", self.name + "-wire", sys.executable,
+                 os.path.join(TOP, "tests", "e2e", "rough_wire.py"), "vh1", "vd1"], stdout=subprocess.PIPE, text=True)
+            check(self.wire.stdout.readline() == "ready\n", "the rough wire did not start")
         run("ip", "-n", self.name + "-host", "addr", "replace", STRANGER4 + "/24", "dev", "vh0")
 
     def enter(self):
@@ -99,24 +108,11 @@ class Net:
         self._setns(self.home)
 
     def down(self):
+        if self.wire is not None:
+            self.wire.terminate()
+            print("wire:", "; ".join(self.wire.communicate(timeout=30)[0].splitlines()))
+            self.wire = None
         run(self.script, "down", self.name, ok=False)
-
-    @contextlib.contextmanager
-    def loss(self, share=0.01):
-        """Drops that share of the packets in each direction, IPv4 and IPv6."""
-        rules = [(t, chain, way) for t in ("iptables", "ip6tables")
-                 for chain, way in (("INPUT", "-i"), ("OUTPUT", "-o"))]
-        done = []
-        try:
-            for t, chain, way in rules:
-                tail = [chain, way, "vh0", "-m", "statistic", "--mode", "random", "--probability", str(share),
-                        "-j", "DROP"]
-                run(t, "-A", *tail)
-                done.append((t, tail))
-            yield
-        finally:
-            for t, tail in done:
-                run(t, "-D", *tail, ok=False)
 
 
 DEVICES = {"af_packet": "net_af_packet0,iface=vd0", "af_xdp": "net_af_xdp0,iface=vd0,busy_budget=0"}

@@ -2,7 +2,7 @@
 """End to end: a real veredus on one end of a cable, real clients and servers on the other. As root.
 
 usage: tests/e2e/run.py [--build DIR] [--device af_packet|af_xdp] [--only PATTERN ...] [--skip PATTERN ...] [--list]
-                        [--quick] [--json FILE] [--keep]
+                        [--quick] [--rough] [--json FILE] [--keep]
 """
 import argparse
 import contextlib
@@ -58,6 +58,7 @@ def main():
     ap.add_argument("--skip", nargs="+", default=[], metavar="PATTERN")
     ap.add_argument("--list", action="store_true")
     ap.add_argument("--quick", action="store_true", help="without the cases that take long")
+    ap.add_argument("--rough", action="store_true", help="over a cable that loses, doubles and reorders")
     ap.add_argument("--json", metavar="FILE", help="write the counts there")
     ap.add_argument("--keep", action="store_true", help="leave the directory of the run")
     a = ap.parse_args()
@@ -72,7 +73,7 @@ def main():
     if not os.access(os.path.join(a.build, "veredus"), os.X_OK):
         sys.exit("no veredus in %s: build it first" % a.build)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    net = Net("e2e%d" % os.getpid())
+    net = Net("e2e%d" % os.getpid(), a.rough)
     directory = tempfile.mkdtemp(prefix="veredus-e2e-")
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     begin = time.monotonic()
@@ -101,7 +102,7 @@ def main():
         else:
             shutil.rmtree(directory, ignore_errors=True)
     print("e2e (%s): %d cases: %d ok, %d failed, %d skipped, in %.0f s" %
-          (a.device, sum(counts.values()), counts["passed"], counts["failed"], counts["skipped"],
+          (a.device + (", rough" if a.rough else ""), sum(counts.values()), counts["passed"], counts["failed"], counts["skipped"],
            time.monotonic() - begin))
     if a.json:
         with open(a.json, "w") as out:

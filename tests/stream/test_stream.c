@@ -157,6 +157,41 @@ Test(stream, output_in_order_and_bounded)
 	stream_fini(&s);
 }
 
+/* Big packets serve all who read from the store: a peer that is slow to take its bytes must not keep them. */
+Test(stream, big_packets_are_kept_only_for_much_and_while_there_are_many)
+{
+	static const struct {
+		uint32_t len;
+		unsigned taken; /* of the pool of 8 */
+		bool kept;
+	} rows[] = {
+		{100, 1, false}, {PKT_ROOM - 1, 1, false}, {PKT_ROOM, 1, true}, {32768, 4, true}, {32768, 5, false},
+	};
+	struct pkt_pool *big = pkt_pool_create("big", 8, PKT_BIG_ROOM);
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		struct pkt *other[8], *p = pkt_alloc(big);
+		uint8_t *data = pkt_append(p, rows[i].len), back[32768];
+		struct stream s;
+
+		for (unsigned k = 1; k < rows[i].taken; k++)
+			other[k] = pkt_alloc(big);
+		for (uint32_t k = 0; k < rows[i].len; k++)
+			data[k] = (uint8_t)(k * 7);
+		stream_init(&s, pool);
+		stream_send(&s, (struct slice){p, data, rows[i].len});
+		cr_expect_eq(pkt_pool_free_n(big), 8 - rows[i].taken + !rows[i].kept, "row %u", i);
+		cr_assert_eq(slices_read(&s.tx, 0, back, sizeof(back)), rows[i].len);
+		for (uint32_t k = 0; k < rows[i].len; k++)
+			cr_assert_eq(back[k], (uint8_t)(k * 7), "row %u", i);
+		stream_fini(&s);
+		for (unsigned k = 1; k < rows[i].taken; k++)
+			pkt_free(other[k]);
+		cr_expect_eq(pkt_pool_free_n(big), 8);
+	}
+	pkt_pool_destroy(&big);
+}
+
 Test(stream, no_packet_fails_the_stream)
 {
 	struct stream s;

@@ -5,7 +5,8 @@
  *
  * Invariants: 1. im->op is the one answer the session waits for; the others under way stand in im->ahead, oldest
  * first, at most IMAP_AHEAD; 2. an answer that is neither is let go: its command has ended; 3. reading ahead never
- * fails a command: what was refused for want of memory is asked for again when its turn comes.
+ * fails a command: what was refused for want of memory is asked for again when its turn comes, and when
+ * packets for reads are short nobody reads ahead.
  */
 #include <stdlib.h>
 #include "imap_int.h"
@@ -58,7 +59,7 @@ bool imap_read_ahead(struct imap *im, store_id blob, uint64_t off, uint64_t len)
 	struct imap_ahead *a = im->ahead;
 	struct store_op *op;
 
-	if (a && a->n == IMAP_AHEAD)
+	if (im->s.env->low_big || (a && a->n == IMAP_AHEAD))
 		return false;
 	if (!a && !(a = im->ahead = calloc(1, sizeof(*a))))
 		return false;
