@@ -45,6 +45,8 @@ struct out {
 	struct list idle, woken; /* site->idle, d->woken */
 	struct queue_job *job;
 	enum out_state state;
+	bool slow;               /* of site->n_slow */
+	uint64_t slow_us, until_us; /* when an opening one becomes slow; when the peer's time is over */
 	struct reply_caps caps;
 	struct reply reply;      /* under way */
 	unsigned n_job;          /* messages this connection was given */

@@ -15,6 +15,11 @@
 
 #define IDLE_S 5 /* a connection without work is kept that long */
 
+/* A connection that is opening has mail waiting for it that gets no other. After SLOW_S it stands in the way of none: the
+ * next is opened, and that one is given twice as long. Past SLOW_MAX of them it is the site that is slow. */
+#define SLOW_S   5
+#define SLOW_MAX 2
+
 static void next(struct out *o);
 
 /* ---- small parts ---- */
@@ -41,11 +46,20 @@ static bool connecting(const struct out *o)
 	return o->state == OUT_GREET || o->state == OUT_EHLO || o->state == OUT_HELO;
 }
 
+static void opening_over(struct out *o)
+{
+	if (o->slow)
+		o->site->n_slow--;
+	else
+		o->site->n_opening--;
+	o->slow = false;
+}
+
 /* The connection is of no more use: what is still to be sent has a while to go. */
 static void dead(struct out *o)
 {
 	if (connecting(o))
-		o->site->n_opening--;
+		opening_over(o);
 	out_enter(o, OUT_DEAD);
 	list_del(&o->idle);
 	list_del(&o->woken);
@@ -302,7 +316,7 @@ static void greet_reply(struct out *o, const struct reply *r)
 
 static void hello_ok(struct out *o)
 {
-	o->site->n_opening--;
+	opening_over(o);
 	delivery_site_works(o->site);
 	next(o);
 }
@@ -419,7 +433,8 @@ static const struct state_row state_rows[OUT__N] = {
 
 static void wait_for(struct out *o, uint32_t s)
 {
-	o->s.deadline_us = o->s.env->now_us + (uint64_t)s * 1000000;
+	o->until_us = o->s.env->now_us + (uint64_t)s * 1000000;
+	o->s.deadline_us = connecting(o) && !o->slow && o->slow_us < o->until_us ? o->slow_us : o->until_us;
 }
 
 void out_wait(struct out *o)
@@ -444,6 +459,7 @@ static void out_open(struct session *s)
 	list_del(&o->want->node);
 	free(o->want);
 	o->want = NULL;
+	o->slow_us = s->env->now_us + ((uint64_t)SLOW_S << o->site->n_slow) * 1000000;
 	out_enter(o, OUT_GREET);
 }
 
@@ -504,7 +520,14 @@ static void out_store_done(struct session *s, struct store_op *op)
 static void out_timeout(struct session *s)
 {
 	struct out *o = (struct out *)s;
-	if (o->state == OUT_BODY && o->stalled) {
+	if (s->env->now_us < o->until_us && connecting(o)) {
+		if (o->site->n_slow < SLOW_MAX) {
+			o->site->n_opening--;
+			o->site->n_slow++;
+			o->slow = true;
+		}
+		s->deadline_us = o->until_us;
+	} else if (o->state == OUT_BODY && o->stalled) {
 		body_pump(o);
 	} else if (o->state == OUT_IDLE) {
 		list_del(&o->idle);

@@ -27,7 +27,8 @@ struct queue_site {
 	unsigned n_ready, n_item;
 	/* delivery's */
 	struct list idle;          /* sessions that could take an item now */
-	unsigned n_conn, n_opening; /* connections there are; of these not yet through the greeting */
+	unsigned n_conn, n_opening; /* connections there are; of these not yet through the greeting, */
+	unsigned n_slow;            /*   and not counted there any more, for they take too long */
 	uint64_t hold_us;          /* no new connection before; 0 = none */
 	bool down;                 /* because the last one failed */
 	char last[128];            /* what the last failed connection ended with */
