@@ -316,6 +316,7 @@ static void read_rest(struct reading *r)
 	c->smtp_timeout_s = (uint32_t)number_of(r, sec, "limits", "smtp_timeout");
 	c->pop3_timeout_s = (uint32_t)number_of(r, sec, "limits", "pop3_timeout");
 	c->imap_timeout_s = (uint32_t)number_of(r, sec, "limits", "imap_timeout");
+	c->binarymime = number_of(r, r->cfg, "", "binarymime") != 0;
 	sec = cfg_getsec(r->cfg, "queue");
 	c->retry_min_s = (uint32_t)number_of(r, sec, "queue", "retry_min");
 	c->retry_max_s = (uint32_t)number_of(r, sec, "queue", "retry_max");

@@ -42,6 +42,7 @@ const struct schema_row schema_rows[] = {
 	{"", "huge_pages", SCHEMA_BOOL, false, "true", 0, 0, NULL, "use huge pages if the system has enough free ones"},
 	{"", "memory", SCHEMA_BYTES, false, "0", 0, 1024 * GIB, NULL, "memory for packets; 0: what the pools need"},
 	{"", "relay_from", SCHEMA_PREFIX, true, "", 0, 0, NULL, "networks whose clients may send to any routed domain"},
+	{"", "binarymime", SCHEMA_BOOL, false, "false", 0, 0, NULL, "SMTP takes binary content (BODY=BINARYMIME); it can go only to hosts that take it, too, not into mailboxes"},
 	{"", "log_level", SCHEMA_CHOICE, false, "info", 0, 0, "error|warn|info|debug", "least important lines that are written"},
 
 	{"port", "device", SCHEMA_TEXT, false, NULL, 0, 0, NULL, "DPDK device: \"net_af_packet0,iface=vd0\", \"net_memif0,role=client\" or a PCI address"},

@@ -67,6 +67,7 @@ struct conf {
 	uint32_t retry_min_s, retry_max_s, expire_s; /* queue */
 	unsigned route_connections; /* outbound connections a destination */
 	unsigned route_messages;    /* messages a connection */
+	bool binarymime;            /* SMTP takes BODY=BINARYMIME */
 	bool bounce;                /* make DSNs; default true */
 	/* store */
 	const char *store_path;

@@ -97,16 +97,17 @@ static void no_bounce(struct delivery *d, struct queue_job *job, const char *why
 	log_info("delivery: item %llx: no report to <" SPAN_FMT ">: %s", (unsigned long long)job->id,
 		 SPAN_ARG(job->st.from), why);
 	stat_inc(d->env->stat, STAT_delivery_bounce_dropped);
-	job->forget_failed = true;
+	job->forget = true;
 	queue_settle(d->env->queue, &job);
 }
 
-/* Failed recipients are told to the sender, but never about a report (RFC 5321 6.1, 4.5.5). */
-static void job_report(struct delivery *d, struct queue_job *job, unsigned n_failed)
+/* What became of recipients is told to the sender, but never about a report (RFC 5321 6.1, 4.5.5). */
+static void job_report(struct delivery *d, struct queue_job *job, unsigned n)
 {
-	log_info("delivery: item %llx from <" SPAN_FMT ">: %u of %u recipients failed at %s: " SPAN_FMT,
-		 (unsigned long long)job->id, SPAN_ARG(job->st.from), n_failed, job->st.n_rcpt, job->site->name,
-		 SPAN_ARG(job->st.last));
+	if (job->report == QUEUE_FAILED)
+		log_info("delivery: item %llx from <" SPAN_FMT ">: %u of %u recipients failed at %s: " SPAN_FMT,
+			 (unsigned long long)job->id, SPAN_ARG(job->st.from), n, job->st.n_rcpt, job->site->name,
+			 SPAN_ARG(job->st.last));
 	if (job->st.from.len == 0)
 		no_bounce(d, job, "a bounce is not bounced");
 	else if (!d->env->conf->bounce)
@@ -117,22 +118,41 @@ static void job_report(struct delivery *d, struct queue_job *job, unsigned n_fai
 		queue_read_head(d->env->queue, &job);
 }
 
+/* RFC 3461 4.1: of whom the sender does not want to hear, it does not hear. */
+static unsigned forget_silent(struct queue_job *job)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < job->st.n_rcpt; i++) {
+		struct queue_state_rcpt *rc = &job->st.rcpt[i];
+		if (rc->state != QUEUE_FAILED || rc->notify == 0 || rc->notify & QUEUE_NOTIFY_FAILURE)
+			continue;
+		rc->state = QUEUE_DONE;
+		n++;
+	}
+	return n;
+}
+
 void delivery_job_over(struct delivery *d, struct queue_job **jobp)
 {
 	static const enum stat_id counter[] = {
 		[QUEUE_PENDING] = STAT_delivery_deferred, [QUEUE_FAILED] = STAT_delivery_refused,
-		[QUEUE_DONE] = STAT_delivery_out,
+		[QUEUE_RELAYED] = STAT_delivery_out, [QUEUE_DONE] = STAT_delivery_out,
 	};
 	struct queue_job *job = *jobp;
 	*jobp = NULL;
-	unsigned n[3] = {0};
+	unsigned n[QUEUE_RCPT_STATES] = {0};
 	for (unsigned i = 0; i < job->st.n_rcpt; i++)
 		n[job->st.rcpt[i].state]++;
-	for (unsigned i = 0; i < ARRAY_LEN(n) && job->n_pending > 0; i++)
+	for (unsigned i = 0; i < ARRAY_LEN(counter) && job->n_pending > 0; i++)
 		stat_add(d->env->stat, job->expired && i == QUEUE_FAILED ? STAT_delivery_expired : counter[i], n[i]);
 	job->st.tries++;
-	if (n[QUEUE_FAILED] > 0)
-		job_report(d, job, n[QUEUE_FAILED]);
+	n[QUEUE_FAILED] -= forget_silent(job);
+	job->report = n[QUEUE_FAILED] > 0      ? QUEUE_FAILED
+		      : n[QUEUE_RELAYED] > 0   ? QUEUE_RELAYED
+		      : n[QUEUE_DELIVERED] > 0 ? QUEUE_DELIVERED
+					       : QUEUE_PENDING;
+	if (job->report != QUEUE_PENDING)
+		job_report(d, job, n[job->report]);
 	else
 		queue_settle(d->env->queue, &job);
 }

@@ -1,7 +1,7 @@
 /*
  * delivery_body.c: the message goes out: slices of the packets it arrived in, or of what the store reads.
  *
- * A blob without STORE_BLOB_DOTS goes as it lies, by reference. Else dots are put in front of dots (RFC 5321 4.5.2)
+ * A blob without STORE_BLOB_DOTS goes as it lies, by reference; so does a binary one, by BDAT. Else dots are put in front of dots (RFC 5321 4.5.2)
  * by short writes between references. Output stops above STREAM_TX_HIGH and goes on at the next input().
  */
 #include "delivery_int.h"
@@ -142,7 +142,8 @@ static void tail_note(struct out *o, const struct slice *v)
 void body_pump(struct out *o)
 {
 	struct stream *st = &o->s.st;
-	bool stuffed = o->job->blob.flags & STORE_BLOB_DOTS;
+	bool binary = o->job->st.binary; /* its length was said: no end mark */
+	bool stuffed = !binary && o->job->blob.flags & STORE_BLOB_DOTS;
 	while (stream_pending(st) < STREAM_TX_HIGH) {
 		if (o->chunk_i < o->chunk.n) {
 			const struct slice *v = &o->chunk.v[o->chunk_i++];
@@ -155,8 +156,9 @@ void body_pump(struct out *o)
 			continue;
 		}
 		if (o->off >= o->job->blob.size) {
-			stream_write(st, stuffed ? mail_stuff_end(&o->stuff) :
-						   mail_end_mark(span_of(o->tail, o->n_tail)));
+			if (!binary)
+				stream_write(st, stuffed ? mail_stuff_end(&o->stuff) :
+							   mail_end_mark(span_of(o->tail, o->n_tail)));
 			body_end(o);
 			out_enter(o, OUT_DOT);
 			return;

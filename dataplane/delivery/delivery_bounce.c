@@ -1,5 +1,5 @@
 /*
- * delivery_bounce.c: the report to the sender of mail that could not be delivered (RFC 5321 6.1, RFC 3464).
+ * delivery_bounce.c: the report to the sender of what became of mail (RFC 5321 6.1, RFC 3461 6, RFC 3464).
  * It is a message like any other: to a local mailbox, or to the route of the sender's domain, from <>.
  */
 #include "delivery_int.h"
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "mail_addr.h"
+#include "mail_codec.h"
 #include "mail_dsn.h"
 
 bool bounce_route(const struct proto_env *env, struct queue_job *job)
@@ -51,7 +52,9 @@ static struct mail_dsn_rcpt dsn_rcpt(const struct proto_env *env, const struct q
 				     const struct queue_state_rcpt *rc, struct span host)
 {
 	struct mail_dsn_rcpt d = {.final = rc->addr, .last_attempt = date(env->wall_us)};
-	if (job->expired && !is_reply(rc->reply)) {
+	if (job->report == QUEUE_DELIVERED)
+		return d;
+	if (job->report == QUEUE_FAILED && job->expired && !is_reply(rc->reply)) {
 		d.status = SPAN("5.4.7");
 		d.reason = rc->reply;
 	} else if (is_reply(rc->reply)) {
@@ -64,21 +67,53 @@ static struct mail_dsn_rcpt dsn_rcpt(const struct proto_env *env, const struct q
 	return d;
 }
 
-static void dsn_text(const struct proto_env *env, const struct queue_job *job, struct buf *b)
+/* xtext to bytes that live as long as the job. */
+static struct span decoded(struct queue_job *job, struct span x)
 {
+	uint8_t *out = arena_alloc(&job->mem, x.len + 1);
+	ptrdiff_t n = out != NULL ? mail_xtext_decode(x, out, x.len + 1) : -1;
+	return n > 0 ? span_of(out, (size_t)n) : span_of(NULL, 0);
+}
+
+/* "type;xtext" to "type;address". */
+static struct span orcpt_text(struct queue_job *job, struct span orcpt)
+{
+	ptrdiff_t semi = span_find(orcpt, ';');
+	if (semi < 0)
+		return span_of(NULL, 0);
+	struct span addr = decoded(job, span_from(orcpt, (size_t)semi + 1));
+	uint8_t *out = arena_alloc(&job->mem, (size_t)semi + 1 + addr.len);
+	if (out == NULL || addr.len == 0)
+		return span_of(NULL, 0);
+	memcpy(out, orcpt.p, (size_t)semi + 1);
+	memcpy(out + semi + 1, addr.p, addr.len);
+	return span_of(out, (size_t)semi + 1 + addr.len);
+}
+
+static void dsn_text(const struct proto_env *env, struct queue_job *job, struct buf *b)
+{
+	static const enum mail_dsn_action action[QUEUE_RCPT_STATES] = {
+		[QUEUE_FAILED] = MAIL_DSN_FAILED, [QUEUE_RELAYED] = MAIL_DSN_RELAYED,
+		[QUEUE_DELIVERED] = MAIL_DSN_DELIVERED,
+	};
 	char id[40], host[IP_STR_MAX];
 	struct mail_dsn_rcpt *rcpt = calloc(job->st.n_rcpt, sizeof(*rcpt));
 	CHECK(rcpt != NULL);
 	(void)ip_format(&job->site->key.host, host);
 	int n = snprintf(id, sizeof(id), "%llx.%llx", (unsigned long long)job->id, (unsigned long long)env->wall_us);
 	struct mail_dsn dsn = {
-		.action = MAIL_DSN_FAILED, .host = span_str(env->conf->hostname), .to = job->st.from,
+		.action = action[job->report], .envid = decoded(job, job->st.envid), .host = span_str(env->conf->hostname), .to = job->st.from,
 		.id = span_of(id, n > 0 ? (size_t)n : 0), .now = date(env->wall_us), .arrival = date(job->st.accepted_us),
 		.rcpt = rcpt, .original = buf_span(&job->head),
+		/* RFC 3461 4.3: all of it where that was asked for and all of it is at hand. */
+		.full = job->report == QUEUE_FAILED && job->st.ret == QUEUE_RET_FULL &&
+			job->head.len == job->blob.size - job->blob.relay_off,
 	};
 	for (unsigned i = 0; i < job->st.n_rcpt; i++)
-		if (job->st.rcpt[i].state == QUEUE_FAILED)
-			rcpt[dsn.n_rcpt++] = dsn_rcpt(env, job, &job->st.rcpt[i], span_str(host));
+		if (job->st.rcpt[i].state == job->report) {
+			rcpt[dsn.n_rcpt] = dsn_rcpt(env, job, &job->st.rcpt[i], span_str(host));
+			rcpt[dsn.n_rcpt++].original = orcpt_text(job, job->st.rcpt[i].orcpt);
+		}
 	mail_dsn_write(b, &dsn);
 	free(rcpt);
 }

@@ -55,6 +55,7 @@ struct out {
 	uint8_t rcpt[QUEUE_ITEM_RCPT_MAX];     /* index in the job */
 	bool accepted[QUEUE_ITEM_RCPT_MAX];
 	bool some_452, mail_refused;
+	bool bdat;               /* the message goes by BDAT: no DATA */
 	/* body */
 	uint64_t off;            /* of the blob: next byte to fetch */
 	struct slices chunk;     /* fetched, being sent */

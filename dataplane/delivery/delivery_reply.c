@@ -77,6 +77,9 @@ void reply_cap(struct reply_caps *c, struct span line)
 		{SPAN("SIZE"), CAP_SIZE},
 		{SPAN("8BITMIME"), CAP_8BITMIME},
 		{SPAN("ENHANCEDSTATUSCODES"), CAP_ENHANCED},
+		{SPAN("CHUNKING"), CAP_CHUNKING},
+		{SPAN("BINARYMIME"), CAP_BINARYMIME},
+		{SPAN("DSN"), CAP_DSN},
 	};
 	ptrdiff_t sp = span_find(line, ' ');
 	struct span name = sp < 0 ? line : span_head(line, (size_t)sp);

@@ -38,6 +38,9 @@ struct span reply_status(struct span text);
 #define CAP_SIZE       0x02
 #define CAP_8BITMIME   0x04
 #define CAP_ENHANCED   0x08
+#define CAP_CHUNKING   0x10
+#define CAP_BINARYMIME 0x20
+#define CAP_DSN        0x40
 struct reply_caps {
 	uint32_t caps;
 	uint64_t size_max; /* 0 = not told */

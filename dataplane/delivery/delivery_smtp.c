@@ -1,5 +1,5 @@
 /*
- * delivery_smtp.c: the client's side of SMTP (RFC 5321, 2920, 1870, 6152): a session of delivery_proto.
+ * delivery_smtp.c: the client's side of SMTP (RFC 5321, 2920, 1870, 6152, 3461; 3030 for binary content): a session of delivery_proto.
  *
  * States and arrows: delivery_int.h. Each state has a row: how long to wait for the peer (4.5.3.2) and what to do
  * with its reply. With PIPELINING the whole envelope goes in one piece, and replies are counted off against
@@ -114,9 +114,10 @@ static void quit(struct out *o)
 
 /* ---- the envelope ---- */
 
+/* MAIL, RCPT..., DATA; with BDAT the last one goes with the message. */
 static bool all_sent(const struct out *o)
 {
-	return o->sent == o->n_rcpt + 2;
+	return o->sent == o->n_rcpt + (o->bdat ? 1 : 2);
 }
 
 static void say_mail(struct out *o)
@@ -130,16 +131,50 @@ static void say_mail(struct out *o)
 		stream_printf(st, " SIZE=%u", job->blob.size - job->blob.relay_off);
 	/* To a peer without 8BITMIME such mail goes as it is: nearly all take it, and changing it would break
 	 * its signatures. */
-	if ((o->caps.caps & CAP_8BITMIME) && ((job->blob.flags & STORE_BLOB_8BIT) || job->st.body_8bit))
+	if (job->st.binary)
+		say(o, " BODY=BINARYMIME");
+	else if ((o->caps.caps & CAP_8BITMIME) && ((job->blob.flags & STORE_BLOB_8BIT) || job->st.body_8bit))
 		say(o, " BODY=8BITMIME");
+	if ((o->caps.caps & CAP_DSN) && job->st.ret != QUEUE_RET_NONE)
+		say(o, job->st.ret == QUEUE_RET_FULL ? " RET=FULL" : " RET=HDRS");
+	if ((o->caps.caps & CAP_DSN) && job->st.envid.len > 0) {
+		say(o, " ENVID=");
+		stream_write(st, job->st.envid);
+	}
 	say(o, "\r\n");
+}
+
+/* RFC 3461 5.2.1: what the sender asked for goes on as it came. */
+static void say_dsn(struct out *o, const struct queue_state_rcpt *rc)
+{
+	static const struct {
+		uint8_t bit;
+		const char *word;
+	} row[] = {{QUEUE_NOTIFY_NEVER, "NEVER"}, {QUEUE_NOTIFY_SUCCESS, "SUCCESS"},
+		   {QUEUE_NOTIFY_FAILURE, "FAILURE"}, {QUEUE_NOTIFY_DELAY, "DELAY"}};
+	const char *before = " NOTIFY=";
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		if (!(rc->notify & row[i].bit))
+			continue;
+		say(o, before);
+		say(o, row[i].word);
+		before = ",";
+	}
+	if (rc->orcpt.len > 0) {
+		say(o, " ORCPT=");
+		stream_write(&o->s.st, rc->orcpt);
+	}
 }
 
 static void say_rcpt(struct out *o, unsigned i)
 {
+	const struct queue_state_rcpt *rc = &o->job->st.rcpt[o->rcpt[i]];
 	say(o, "RCPT TO:<");
-	stream_write(&o->s.st, o->job->st.rcpt[o->rcpt[i]].addr);
-	say(o, ">\r\n");
+	stream_write(&o->s.st, rc->addr);
+	say(o, ">");
+	if (o->caps.caps & CAP_DSN)
+		say_dsn(o, rc);
+	say(o, "\r\n");
 }
 
 /* The next command, or all of them. */
@@ -164,11 +199,19 @@ static void begin(struct out *o, struct queue_job *job)
 		stat_inc(o->s.env->stat, STAT_delivery_reused);
 	o->sent = o->got = o->n_rcpt = o->n_accepted = 0;
 	o->some_452 = o->mail_refused = false;
+	o->bdat = job->st.binary;
 	for (unsigned i = 0; i < job->st.n_rcpt; i++)
 		if (job->st.rcpt[i].state == QUEUE_PENDING)
 			o->rcpt[o->n_rcpt++] = (uint8_t)i;
 	out_enter(o, OUT_ENVELOPE);
 	uint64_t size = job->blob.size - job->blob.relay_off;
+	if (job->st.binary && (o->caps.caps & (CAP_CHUNKING | CAP_BINARYMIME)) != (CAP_CHUNKING | CAP_BINARYMIME)) {
+		/* RFC 3030 3: converted or returned; a conversion would break its signatures. */
+		job_fail(job, SPAN("554 5.6.3 the message is binary, and the next host does not take such (BINARYMIME)"));
+		job_over(o);
+		next(o);
+		return;
+	}
 	if (o->caps.size_max > 0 && size > o->caps.size_max) {
 		char text[120];
 		int n = snprintf(text, sizeof(text), "552 5.3.4 message of %llu bytes is over the limit of %llu bytes",
@@ -219,6 +262,15 @@ static void reset(struct out *o)
 	job_over(o);
 	say(o, "RSET\r\n");
 	out_enter(o, OUT_RSET);
+}
+
+/* BDAT (RFC 3030 2): the whole message is one chunk, and as it lies. */
+static void bdat_begin(struct out *o)
+{
+	stream_printf(&o->s.st, "BDAT %u LAST\r\n", o->job->blob.size - o->job->blob.relay_off);
+	body_begin(o);
+	out_enter(o, OUT_BODY);
+	body_pump(o);
 }
 
 static void rcpt_gets(struct out *o, unsigned i, const struct reply *r)
@@ -287,8 +339,12 @@ static void envelope_reply(struct out *o, const struct reply *r)
 		}
 	} else if (i > 0 && i <= o->n_rcpt) {
 		rcpt_gets(o, i - 1, r);
-		if (i == o->n_rcpt && o->n_accepted == 0 && !all_sent(o)) {
+		if (i == o->n_rcpt && o->n_accepted == 0 && (!all_sent(o) || o->bdat)) {
 			reset(o);
+			return;
+		}
+		if (i == o->n_rcpt && o->bdat) {
+			bdat_begin(o);
 			return;
 		}
 	} else if (i > o->n_rcpt) {
@@ -347,12 +403,23 @@ static void helo_reply(struct out *o, const struct reply *r)
 	stream_close(&o->s.st);
 }
 
+/* RFC 3461 5.2.2: to a host without DSN nobody but us tells of success. */
+static void rcpt_passed_on(struct out *o, struct queue_state_rcpt *rc, const struct reply *r)
+{
+	rc->state = QUEUE_DONE;
+	if (!(rc->notify & QUEUE_NOTIFY_SUCCESS) || (o->caps.caps & CAP_DSN) || o->job->st.from.len == 0)
+		return;
+	struct span text = arena_copy(&o->job->mem, reply_text(r));
+	rc->state = QUEUE_RELAYED;
+	rc->reply = text.p != NULL ? text : SPAN("");
+}
+
 static void dot_reply(struct out *o, const struct reply *r)
 {
 	if (r->code / 100 == 2) {
 		for (unsigned i = 0; i < o->n_rcpt; i++)
 			if (o->accepted[i])
-				o->job->st.rcpt[o->rcpt[i]].state = QUEUE_DONE;
+				rcpt_passed_on(o, &o->job->st.rcpt[o->rcpt[i]], r);
 		o->job->soon = o->some_452;
 	} else {
 		for (unsigned i = 0; i < o->n_rcpt; i++) {

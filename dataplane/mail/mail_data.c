@@ -258,6 +258,36 @@ struct mail_data_step mail_data_scan(struct mail_data_scan *s, const uint8_t *p,
 	return step;
 }
 
+void mail_chunk_scan(struct mail_data_scan *s, const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len;) {
+		struct block b;
+		uint64_t crlf;
+
+		block_read(&b, p + i, len - i);
+		if (LIKELY(s->state <= CR) && LIKELY(block_is_plain(&b, &s->state, &crlf))) {
+			scan_plain(s, &b, crlf);
+		} else {
+			for (uint32_t k = 0; k < b.n; k++) {
+				if (p[i + k] == '.' && s->state == SOL)
+					s->flags |= MAIL_DATA_HAS_DOT_LINE;
+				scan_byte(s, p[i + k]);
+			}
+		}
+		s->flags |= (b.nul ? MAIL_DATA_NUL : 0u) | (b.high ? MAIL_DATA_8BIT : 0u);
+		i += b.n;
+	}
+	s->size += len;
+}
+
+void mail_chunk_end(struct mail_data_scan *s)
+{
+	if (s->state == CR)
+		s->flags |= MAIL_DATA_BARE_CR;
+	if (s->state != SOL && s->size > 0)
+		s->flags |= MAIL_DATA_OPEN_END;
+}
+
 /* ---- the way out ---- */
 
 const struct span mail_insert_text[4] = {

@@ -24,6 +24,7 @@
 #define MAIL_DATA_NUL	  0x04
 #define MAIL_DATA_8BIT	  0x08
 #define MAIL_DATA_HAS_DOT_LINE 0x10 /* a line of the content begins with a dot */
+#define MAIL_DATA_OPEN_END 0x20 /* the content does not end in CRLF (mail_chunk_end) */
 /* If none of these is set (and the content ends in CRLF) the content can go out as it is. */
 #define MAIL_DATA_NEEDS_STUFF (MAIL_DATA_BARE_CR | MAIL_DATA_BARE_LF | MAIL_DATA_HAS_DOT_LINE)
 
@@ -59,6 +60,13 @@ void mail_data_scan_init(struct mail_data_scan *s);
  */
 struct mail_data_step mail_data_scan(struct mail_data_scan *s, const uint8_t *p, size_t len,
 				     struct mail_run *runs, size_t runs_max);
+
+/*
+ * The same for content whose length was said (BDAT, RFC 3030 2): all of it is content, dots are only
+ * looked at. mail_chunk_end when the last byte has come: a CR there is bare; sets OPEN_END.
+ */
+void mail_chunk_scan(struct mail_data_scan *s, const uint8_t *p, size_t len);
+void mail_chunk_end(struct mail_data_scan *s);
 
 /* ---- the way out ---- */
 

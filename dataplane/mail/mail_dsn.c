@@ -24,7 +24,7 @@ static const struct {
 		{"failed", "5.0.0", "Undelivered mail returned to sender",
 		 "Your message could not be delivered to the recipients named below. It will not "
 		 "be "
-		 "tried again. The reasons follow, and the header of your message is attached."},
+		 "tried again. The reasons follow, and your message or its header is attached."},
 	[MAIL_DSN_DELAYED] = {"delayed", "4.0.0", "Mail delayed, still trying",
 			      "Your message has not yet been delivered to the recipients named "
 			      "below. You do not "
@@ -301,6 +301,34 @@ static void write_original(struct buf *b, struct span original)
 	}
 }
 
+/* Can it stand in the report as it is? */
+static bool original_clean(struct span s)
+{
+	size_t col = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		uint8_t c = s.p[i];
+
+		if (c == '\r' && i + 1 < s.len && s.p[i + 1] == '\n') {
+			col = 0;
+			i++;
+			continue;
+		}
+		if ((c < ' ' && c != '\t') || c >= 0x7f || ++col > 998)
+			return false;
+		if (col == 1 && c == '-' && i + 3 < s.len && memcmp(s.p + i, "--=_", 4) == 0)
+			return false;
+	}
+	return col == 0 && s.len > 0;
+}
+
+static void write_whole(struct buf *b, struct span original)
+{
+	buf_add_str(b, "Content-Type: message/rfc822\r\n"
+		       "Content-Description: The message\r\n\r\n");
+	buf_add_span(b, original);
+}
+
 void mail_dsn_write(struct buf *b, const struct mail_dsn *d)
 {
 	CHECK(d->action < ARRAY_LEN(action_row));
@@ -310,6 +338,9 @@ void mail_dsn_write(struct buf *b, const struct mail_dsn *d)
 	write_delimiter(b, d, "");
 	write_status(b, d);
 	write_delimiter(b, d, "");
-	write_original(b, d->original);
+	if (d->full && original_clean(d->original))
+		write_whole(b, d->original);
+	else
+		write_original(b, d->original);
 	write_delimiter(b, d, "--");
 }

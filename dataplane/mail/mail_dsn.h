@@ -5,7 +5,8 @@
  * Invariant: nothing that came from a peer (addresses, ids, replies, host names) can begin a line
  * of the report: control bytes in any field become spaces, fields are cut at a bound, long ones are
  * folded; the copy of the original's header is taken only up to its end and is capped, and no line
- * of it can be the boundary. What is not ASCII becomes "?".
+ * of it can be the boundary. What is not ASCII becomes "?". The whole original is quoted only if it
+ * is clean: ASCII, whole lines of at most 998 bytes, none that could be the boundary.
  */
 #ifndef VEREDUS_MAIL_DSN_H
 #define VEREDUS_MAIL_DSN_H
@@ -47,6 +48,7 @@ struct mail_dsn {
 	const struct mail_dsn_rcpt *rcpt;
 	uint32_t n_rcpt;
 	struct span original; /* the message (or its beginning); only the header is quoted */
+	bool full;	      /* original is all of it: quote it whole if it is clean */
 };
 #define MAIL_DSN_HEADER_MAX 8192 /* of the original, in bytes */
 

@@ -290,14 +290,8 @@ static void submit_relayed(struct submit *s)
 {
 	const struct queue_envelope *e = s->e;
 	bool *done = calloc(e->n_rcpt > 0 ? e->n_rcpt : 1, sizeof(*done));
-	s->st = calloc(1, sizeof(*s->st));
-	CHECK(done != NULL && s->st != NULL);
+	CHECK(done != NULL);
 	struct queue_state *st = s->st;
-	st->body_8bit = e->body_8bit;
-	st->accepted_us = e->accepted_us;
-	st->expire_us = e->accepted_us + (uint64_t)s->q->expire_s * 1000000;
-	st->from = e->from;
-	st->session = e->session;
 	for (unsigned i = 0; i < e->n_rcpt; i++) {
 		if (done[i] || e->rcpt[i].local)
 			continue;
@@ -306,13 +300,55 @@ static void submit_relayed(struct submit *s)
 		for (unsigned k = i; k < e->n_rcpt && st->n_rcpt < QUEUE_ITEM_RCPT_MAX; k++) {
 			if (done[k] || e->rcpt[k].local || !same_site(&st->site, &e->rcpt[k].site))
 				continue;
-			st->rcpt[st->n_rcpt++] = (struct queue_state_rcpt){.addr = e->rcpt[k].addr};
+			st->rcpt[st->n_rcpt++] = (struct queue_state_rcpt){
+				.addr = e->rcpt[k].addr, .notify = e->rcpt[k].notify, .orcpt = e->rcpt[k].orcpt};
 			done[k] = true;
 		}
 		submit_item(s);
 	}
-	free(st);
 	free(done);
+}
+
+/* Who asked for word of success gets it for mailboxes here, too: an item that owes only the report. */
+static void submit_reports(struct submit *s)
+{
+	const struct queue_envelope *e = s->e;
+	struct queue_state *st = s->st;
+	st->site = (struct queue_site_key){.port = 0};
+	st->n_rcpt = 0;
+	st->expire_us = e->accepted_us; /* nothing is to be tried */
+	for (unsigned i = 0; i < e->n_rcpt && e->from.len > 0; i++) {
+		const struct queue_rcpt *r = &e->rcpt[i];
+		if (!r->local || !(r->notify & QUEUE_NOTIFY_SUCCESS))
+			continue;
+		st->rcpt[st->n_rcpt++] = (struct queue_state_rcpt){
+			.state = QUEUE_DELIVERED, .addr = r->addr, .notify = r->notify, .orcpt = r->orcpt};
+		if (st->n_rcpt == QUEUE_ITEM_RCPT_MAX) {
+			submit_item(s);
+			st->n_rcpt = 0;
+		}
+	}
+	if (st->n_rcpt > 0)
+		submit_item(s);
+}
+
+static void submit_state(struct submit *s)
+{
+	const struct queue_envelope *e = s->e;
+	struct queue_state *st = calloc(1, sizeof(*st));
+	CHECK(st != NULL);
+	st->body_8bit = e->body_8bit;
+	st->binary = e->binary;
+	st->ret = e->ret;
+	st->envid = e->envid;
+	st->accepted_us = e->accepted_us;
+	st->expire_us = e->accepted_us + (uint64_t)s->q->expire_s * 1000000;
+	st->from = e->from;
+	st->session = e->session;
+	s->st = st;
+	submit_relayed(s);
+	submit_reports(s);
+	free(st);
 }
 
 /* A mailbox gets the message once however often it was named. */
@@ -343,7 +379,7 @@ void queue_submit(struct queue *q, struct store_op *op, const struct queue_envel
 		s.blob.size = (uint32_t)body->len;
 	store_tx_blob(op, op->blob, relay_off, blob_flags);
 	submit_local(&s);
-	submit_relayed(&s);
+	submit_state(&s);
 	pend_add(q, op, s.pend);
 }
 

@@ -28,12 +28,23 @@ struct queue_site_key {
 	uint16_t port;
 };
 
+/* RFC 3461 4.1: when the sender wants to hear of a recipient; 0: not said (failures, and delays if we tell of them). */
+#define QUEUE_NOTIFY_NEVER   0x01
+#define QUEUE_NOTIFY_SUCCESS 0x02
+#define QUEUE_NOTIFY_FAILURE 0x04
+#define QUEUE_NOTIFY_DELAY   0x08
+#define QUEUE_NOTIFY_ALL     0x0f
+/* RFC 3461 4.3: what a report of failure is to hold of the message. */
+enum queue_ret { QUEUE_RET_NONE, QUEUE_RET_HDRS, QUEUE_RET_FULL };
+
 /* A recipient as the SMTP session resolved it at RCPT time (directory.h). */
 struct queue_rcpt {
 	struct span addr;   /* as given, "local@domain" */
 	bool local;
 	uint64_t acct;      /* local */
 	struct queue_site_key site; /* not local */
+	uint8_t notify;     /* QUEUE_NOTIFY_* */
+	struct span orcpt;  /* checked, as given: type;xtext; empty: none */
 };
 
 struct queue_envelope {
@@ -41,6 +52,9 @@ struct queue_envelope {
 	uint64_t accepted_us; /* wall clock */
 	struct span session; /* for logs: id of the session that took it */
 	bool body_8bit;
+	bool binary;        /* holds what only BDAT can carry: goes to hosts with BINARYMIME alone (RFC 3030 3) */
+	uint8_t ret;        /* enum queue_ret */
+	struct span envid;  /* checked, as given: xtext; empty: none */
 	const struct queue_rcpt *rcpt;
 	unsigned n_rcpt;
 };

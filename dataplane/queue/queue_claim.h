@@ -55,7 +55,8 @@ struct queue_job {
 	bool soon;              /* what is pending may be tried again at once: others of it got through */
 	struct buf head;        /* the beginning of the message as it would be relayed, for a bounce */
 	struct queue_bounce bounce;
-	bool forget_failed;     /* failed recipients need no (further) word to the sender */
+	enum queue_rcpt_state report; /* of whom the report tells; PENDING: there is none */
+	bool forget;            /* of those no (further) word to the sender is needed */
 };
 
 /* Once a turn, before claims: takes what other workers handed over, moves items that are due, does what had
@@ -88,8 +89,8 @@ struct queue_job *queue_headed(struct queue *q);
 void queue_headed_later(struct queue *q, struct queue_job **job); /* no packets for its report now: back again */
 bool queue_headed_any(const struct queue *q);
 #define QUEUE_HEAD_MAX 16384
-/* Writes down what became of st.rcpt, with the bounce, in one commit. Pending ones are tried again later. Failed
- * ones are over if a bounce was made or forget_failed is set. Takes the job; never lost: tried again while the
+/* Writes down what became of st.rcpt, with the bounce, in one commit. Pending ones are tried again later. Those in
+ * the state job->report are over if a bounce was made or forget is set. Takes the job; never lost: tried again while the
  * store has no room for the op. */
 void queue_settle(struct queue *q, struct queue_job **job);
 

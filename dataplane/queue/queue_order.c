@@ -160,7 +160,7 @@ static struct queue_job *job_new(struct queue *q, struct queue_item *it)
 	job->id = it->id;
 	job->blob = it->blob;
 	CHECK(queue_state_read(span_of(it->state, it->state_len), &job->st) == ERR_OK);
-	arena_init(&job->mem, 128 * 1024);
+	arena_init(&job->mem, 256 * 1024);
 	buf_init(&job->head);
 	for (unsigned i = 0; i < job->st.n_rcpt; i++)
 		job->n_pending += job->st.rcpt[i].state == QUEUE_PENDING;

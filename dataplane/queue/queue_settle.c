@@ -1,8 +1,9 @@
 /*
  * queue_settle.c: what became of a job becomes durable; the beginning of a message for a bounce; removal.
  *
- * One commit for everything that one try changed: recipients that are done leave the item, failed ones leave it
- * together with the bounce that tells of them, the item ends when nobody is left. No op free: the job waits here.
+ * One commit for everything that one try changed: recipients that are done leave the item, those of whom a report
+ * is owed (failed, relayed, delivered: one kind a report) leave it with the report that tells of them, the item ends
+ * when nobody is left. No op free: the job waits here.
  * When the commit fails: no room for a bounce keeps the failed recipients for later, a mailbox that is gone
  * drops the bounce, no room at all waits with the outcome in memory, a failed store parks the item.
  */
@@ -74,6 +75,12 @@ static void settle_bounce(struct queue *q, struct queue_job *job, struct store_o
 	free(st);
 }
 
+/* Of such a recipient nothing more need be said once this is written down. */
+static bool told(const struct queue_job *job, enum queue_rcpt_state state)
+{
+	return state != QUEUE_PENDING && state == job->report && (job->bounce.made || job->forget);
+}
+
 static bool settle_submit(struct queue *q, struct queue_job *job)
 {
 	struct store_op *op = store_op_new(q->store, STORE_COMMIT, UINT32_MAX, 0);
@@ -85,10 +92,13 @@ static bool settle_submit(struct queue *q, struct queue_job *job)
 	if (job->bounce.made)
 		settle_bounce(q, job, op, p);
 	unsigned left = 0;
+	bool owed = false; /* a report of another kind */
 	for (unsigned i = 0; i < st->n_rcpt; i++) {
-		if (st->rcpt[i].state == QUEUE_FAILED && (job->bounce.made || job->forget_failed))
+		if (told(job, st->rcpt[i].state))
 			continue;
 		left += st->rcpt[i].state != QUEUE_DONE;
+		owed |= st->rcpt[i].state != QUEUE_DONE && st->rcpt[i].state != QUEUE_PENDING &&
+			st->rcpt[i].state != job->report;
 	}
 	if (left == 0) {
 		store_tx_qdone(op, job->id);
@@ -97,11 +107,12 @@ static bool settle_submit(struct queue *q, struct queue_job *job)
 		CHECK(next != NULL);
 		*next = *st;
 		for (unsigned i = 0; i < next->n_rcpt; i++)
-			if (next->rcpt[i].state == QUEUE_FAILED && (job->bounce.made || job->forget_failed))
+			if (told(job, next->rcpt[i].state))
 				next->rcpt[i].state = QUEUE_DONE;
 		queue_state_write(&p->state, next);
 		free(next);
-		p->due_us = job->soon ? q->wall_us : retry_due(q, st->tries);
+		owed = owed && (job->bounce.made || job->forget);
+		p->due_us = job->soon || owed ? q->wall_us : retry_due(q, st->tries);
 		store_tx_qset(op, job->id, p->due_us, buf_span(&p->state));
 	}
 	pend_add(q, op, p);
@@ -167,7 +178,7 @@ void settle_done(struct queue *q, struct pend *p, struct store_op *op)
 			log_warn("queue: item %llx: the report to its sender is dropped: %s",
 				 (unsigned long long)job->id, err_text(op->err));
 			stat_inc(q->stat, STAT_delivery_bounce_dropped);
-			job->forget_failed = true;
+			job->forget = true;
 		}
 		queue_settle(q, &job);
 		return;

@@ -190,6 +190,28 @@ static void do_cut(struct play *p, struct span arg)
 	p->msg.len -= 2;
 }
 
+/* What the next submissions ask for: binary ret=full|hdrs envid=X notify=BITS orcpt=X. */
+static void do_envelope(struct play *p, struct span arg)
+{
+	struct span w;
+	p->r.ask = (struct queue_envelope){0};
+	p->r.ask_rcpt = (struct queue_rcpt){0};
+	while ((w = word(&arg)).len > 0) {
+		ptrdiff_t eq = span_find(w, '=');
+		struct span key = span_head(w, eq < 0 ? w.len : (size_t)eq), value = span_from(w, key.len + 1);
+		if (span_eq(key, SPAN("binary")))
+			p->r.ask.binary = true;
+		else if (span_eq(key, SPAN("ret")))
+			p->r.ask.ret = span_eq(value, SPAN("full")) ? QUEUE_RET_FULL : QUEUE_RET_HDRS;
+		else if (span_eq(key, SPAN("envid")))
+			p->r.ask.envid = value;
+		else if (span_eq(key, SPAN("orcpt")))
+			p->r.ask_rcpt.orcpt = value;
+		else
+			p->r.ask_rcpt.notify = (uint8_t)number(&value);
+	}
+}
+
 struct row_text {
 	struct play *p;
 	struct buf b;
@@ -332,7 +354,7 @@ static const struct {
 	const char *name;
 	void (*fn)(struct play *p, struct span arg);
 } directives[] = {
-	{"conf", do_conf}, {"submit", do_submit}, {"cut", do_cut}, {"items", do_items}, {"stored", do_stored},
+	{"conf", do_conf}, {"submit", do_submit}, {"cut", do_cut}, {"envelope", do_envelope}, {"items", do_items}, {"stored", do_stored},
 	{"time", do_time}, {"eof", do_eof}, {"drop", do_drop}, {"refuse", do_refuse}, {"fail", do_fail},
 	{"stat", do_stat}, {"conns", do_conns}, {"closed", do_closed}, {"alive", do_alive}, {"restart", do_restart},
 	{"shutdown", do_shutdown}, {"room", do_room}, {"conn", do_conn},

@@ -293,6 +293,8 @@ bool rig_submit(struct rig *r, const char *from, const char *const *rcpt, unsign
 		enum dir_verdict v = dir_resolve(&r->conf, r->store, &any4, a.local, a.domain, &rc[i]);
 		CHECK(v == DIR_LOCAL || v == DIR_RELAY);
 		rc[i].addr = span_str(rcpt[i]);
+		rc[i].notify = r->ask_rcpt.notify;
+		rc[i].orcpt = r->ask_rcpt.orcpt;
 	}
 	mail_data_scan_init(&scan);
 	for (struct span s = msg; s.len > 0;)
@@ -318,6 +320,7 @@ bool rig_submit(struct rig *r, const char *from, const char *const *rcpt, unsign
 	}
 	slices_add_range(&op->body, &all, op->off, all.len - op->off);
 	struct queue_envelope e = {.from = span_str(from), .accepted_us = r->env.wall_us, .session = SPAN("t1"),
+				   .binary = r->ask.binary, .ret = r->ask.ret, .envid = r->ask.envid,
 				   .rcpt = rc, .n_rcpt = n};
 	queue_submit(r->queue, op, &e, relay_off, flags, &all);
 	slices_drop(&all);

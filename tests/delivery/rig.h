@@ -42,6 +42,8 @@ struct rig {
 	enum err refuse;      /* not OK: connections fail with it */
 	bool hold_connect;    /* connections are neither opened nor refused */
 	uint32_t room;        /* bytes of output taken a turn */
+	struct queue_envelope ask; /* binary, ret, envid of what is submitted */
+	struct queue_rcpt ask_rcpt; /* notify, orcpt */
 };
 
 /* Host mx.example.net; example.net local with alice and bob; example.org by 198.18.0.1:2525, example.com by

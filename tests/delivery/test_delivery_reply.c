@@ -86,7 +86,7 @@ Test(delivery_reply, capabilities)
 		{"SIZE", CAP_SIZE, 0}, {"SIZE 100", CAP_SIZE, 100}, {"SIZE  100 ", CAP_SIZE, 100},
 		{"SIZE 99999999999999999999", CAP_SIZE, 0}, {"SIZE -1", CAP_SIZE, 0}, {"SIZE 1 2", CAP_SIZE, 0},
 		{"8BITMIME", CAP_8BITMIME, 0}, {"ENHANCEDSTATUSCODES", CAP_ENHANCED, 0}, {"", 0, 0}, {" SIZE 5", 0, 0},
-		{"AUTH PLAIN", 0, 0},
+		{"AUTH PLAIN", 0, 0}, {"DSN", CAP_DSN, 0}, {"CHUNKING", CAP_CHUNKING, 0}, {"binarymime", CAP_BINARYMIME, 0},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
 		struct reply_caps c = {0};

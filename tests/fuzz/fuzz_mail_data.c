@@ -74,6 +74,40 @@ static void stuff(struct span in, size_t chunk_len, struct buf *out)
 	buf_add_span(out, end);
 }
 
+/* What a chunk scanner says of text, byte by byte from the definition. */
+static void check_chunk(struct span in, const uint8_t *cuts)
+{
+	struct mail_data_scan whole, cut;
+	uint32_t flags = 0;
+	size_t i = 0;
+
+	for (size_t k = 0; k < in.len; k++) {
+		uint8_t c = in.p[k], last = k ? in.p[k - 1] : '\n', next = k + 1 < in.len ? in.p[k + 1] : 0;
+		bool bol = k == 0 || last == '\n' || last == '\r';
+
+		flags |= c == 0 ? MAIL_DATA_NUL : c >= 0x80 ? MAIL_DATA_8BIT : 0u;
+		flags |= c == '\r' && next != '\n' ? MAIL_DATA_BARE_CR : 0u;
+		flags |= c == '\n' && (k == 0 || last != '\r') ? MAIL_DATA_BARE_LF : 0u;
+		flags |= c == '.' && bol ? MAIL_DATA_HAS_DOT_LINE : 0u;
+	}
+	if (in.len && (in.len < 2 || memcmp(in.p + in.len - 2, "\r\n", 2) != 0))
+		flags |= MAIL_DATA_OPEN_END;
+	mail_data_scan_init(&whole);
+	mail_data_scan_init(&cut);
+	mail_chunk_scan(&whole, in.p, in.len);
+	for (size_t at = 0; at < in.len;) {
+		size_t n = 1u + cuts[i++ % 4];
+
+		n = n < in.len - at ? n : in.len - at;
+		mail_chunk_scan(&cut, in.p + at, n);
+		at += n;
+	}
+	mail_chunk_end(&whole);
+	mail_chunk_end(&cut);
+	CHECK(whole.flags == flags && cut.flags == flags && whole.size == in.len && cut.size == in.len);
+	CHECK(whole.lines == cut.lines && whole.line_len_max == cut.line_len_max);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span in = span_of(data, size);
@@ -83,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 4)
 		return 0;
 	in = span_from(in, 4);
+	check_chunk(in, data);
 	scan(in, NULL, 0, 8, &whole);
 	scan(in, data, 4, 1 + data[0] % 8, &cut);
 	CHECK(whole.end == cut.end && whole.consumed == cut.consumed &&

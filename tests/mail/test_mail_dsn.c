@@ -34,6 +34,32 @@ static struct mail_dsn report(void)
 	};
 }
 
+/* RFC 3461 4.3: all of the message, if it can stand there as it is; else its header. */
+Test(mail_dsn, whole_message_only_if_clean)
+{
+	static const struct {
+		struct span text;
+		bool whole;
+	} row[] = {
+		{SPAN("a: b" CRLF CRLF "body\there" CRLF), true}, {SPAN("a: b" CRLF CRLF "no end"), false},
+		{SPAN("a: b" CRLF CRLF "gr\xc3\xbcn" CRLF), false}, {SPAN("a: b" CRLF CRLF "bare\nline" CRLF), false},
+		{SPAN("a: b" CRLF CRLF "x" CRLF "--=_20260101000000.7f3a--" CRLF), false},
+		{SPAN("a: b" CRLF CRLF "nul\0" CRLF), false}, {SPAN("a: b" CRLF CRLF "--other" CRLF), true},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct mail_dsn d = report();
+		struct buf b;
+
+		buf_init(&b);
+		d.original = row[i].text;
+		d.full = true;
+		mail_dsn_write(&b, &d);
+		cr_expect_eq(memmem(b.p, b.len, "message/rfc822" CRLF, 16) != NULL, row[i].whole, "%zu", i);
+		cr_expect_eq(memmem(b.p, b.len, row[i].text.p, row[i].text.len) != NULL, row[i].whole, "%zu", i);
+		buf_fini(&b);
+	}
+}
+
 Test(mail_dsn, text)
 {
 	struct mail_dsn d = report();
@@ -56,8 +82,8 @@ Test(mail_dsn, text)
 		"Content-Description: Notification" CRLF CRLF
 		"This is the mail system at mx1.example.org." CRLF CRLF
 		"Your message could not be delivered to the recipients named below. It" CRLF
-		"will not be tried again. The reasons follow, and the header of your" CRLF
-		"message is attached." CRLF CRLF "  <joe@example.net>:" CRLF
+		"will not be tried again. The reasons follow, and your message or its" CRLF
+		"header is attached." CRLF CRLF "  <joe@example.net>:" CRLF
 		"      the host mx.example.net answered:" CRLF
 		"      550 5.1.1 No such user" CRLF CRLF "--=_20260101000000.7f3a" CRLF
 		"Content-Type: message/delivery-status" CRLF

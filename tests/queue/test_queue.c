@@ -132,7 +132,8 @@ Test(queue, retry_times_and_expiry)
 	cr_assert(job->expired);
 	cr_assert_null(fix_claim(&f, 0, 0));
 	job->st.rcpt[0].state = QUEUE_FAILED;
-	job->forget_failed = true;
+	job->report = QUEUE_FAILED;
+	job->forget = true;
 	queue_settle(f.q[0], &job);
 	fix_run(&f);
 	cr_assert_eq(fix_items(&f, NULL), 0);

@@ -229,6 +229,7 @@ static void d_conf(struct play *p, struct word *w)
 		{"message_size_max", offsetof(struct conf, message_size_max), 8},
 		{"recipients_max", offsetof(struct conf, recipients_max), 4},
 		{"hops_max", offsetof(struct conf, hops_max), 4},
+		{"binarymime", offsetof(struct conf, binarymime), 1},
 		{"errors_max", offsetof(struct conf, errors_max), 4},
 		{"smtp_timeout_s", offsetof(struct conf, smtp_timeout_s), 4},
 		{"pop3_timeout_s", offsetof(struct conf, pop3_timeout_s), 4},

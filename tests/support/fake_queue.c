@@ -1,6 +1,6 @@
 /*
  * fake_queue.c: queue_submit for session tests: the same commit, no delivery. A queue item's state is the
- * sender and the recipients of its site, one a line.
+ * sender and the recipients of its site, and what of DSN was asked for.
  */
 #include <stdlib.h>
 #include "queue.h"
@@ -56,9 +56,20 @@ void queue_submit(struct queue *q, struct store_op *op, const struct queue_envel
 		struct buf state;
 		buf_init(&state);
 		buf_printf(&state, "from=<" SPAN_FMT ">", SPAN_ARG(e->from));
+		if (e->binary)
+			buf_add_str(&state, " binary");
+		if (e->ret)
+			buf_printf(&state, " ret=%u", e->ret);
+		if (e->envid.len)
+			buf_printf(&state, " envid=" SPAN_FMT, SPAN_ARG(e->envid));
 		for (unsigned j = i; j < e->n_rcpt; j++)
-			if (same_site(r, &e->rcpt[j]))
+			if (same_site(r, &e->rcpt[j])) {
 				buf_printf(&state, " to=<" SPAN_FMT ">", SPAN_ARG(e->rcpt[j].addr));
+				if (e->rcpt[j].notify)
+					buf_printf(&state, " notify=%u", e->rcpt[j].notify);
+				if (e->rcpt[j].orcpt.len)
+					buf_printf(&state, " orcpt=" SPAN_FMT, SPAN_ARG(e->rcpt[j].orcpt));
+			}
 		store_tx_qput(op, store_id_new(q->store), op->blob, e->accepted_us, buf_span(&state));
 		buf_fini(&state);
 	}

@@ -12,7 +12,7 @@
 
 enum { LAST = 1, NO_ARG = 2 };
 
-#define GREETED (SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_RCPT))
+#define GREETED (SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_RCPT) | SMTP_IN(SMTP_CHUNKS))
 #define ANY     (SMTP_IN(SMTP_START) | GREETED)
 
 static void bad_syntax(struct smtp_session *ss, const char *reply)
@@ -61,65 +61,13 @@ static void cmd_ehlo(struct smtp_session *ss, struct span arg)
 {
 	if (helo_take(ss, arg, true))
 		smtp_replyf(ss,
-			    "250-%.255s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
-			    "250 ENHANCEDSTATUSCODES\r\n",
-			    ss->s.env->conf->hostname, (unsigned long long)ss->s.env->conf->message_size_max);
+			    "250-%.255s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-CHUNKING\r\n%s"
+			    "250-DSN\r\n250 ENHANCEDSTATUSCODES\r\n",
+			    ss->s.env->conf->hostname, (unsigned long long)ss->s.env->conf->message_size_max,
+			    ss->s.env->conf->binarymime ? "250-BINARYMIME\r\n" : "");
 }
 
 /* ---- MAIL ---- */
-struct mail_args {
-	uint64_t size;
-	bool size_given, size_overflow, body_given, body_8bit;
-};
-
-static const char *param_size(struct mail_args *a, struct mail_param *p)
-{
-	/* RFC 1870 4: 1*20DIGIT. A number that no integer holds is a number all the same. */
-	if (a->size_given || !p->has_value || p->value.len > 20)
-		return "501 5.5.4 Syntax: SIZE=number\r\n";
-	for (size_t i = 0; i < p->value.len; i++)
-		if (p->value.p[i] < '0' || p->value.p[i] > '9')
-			return "501 5.5.4 Syntax: SIZE=number\r\n";
-	a->size_given = true;
-	a->size_overflow = !span_u64(p->value, UINT64_MAX, &a->size);
-	return NULL;
-}
-
-static const char *param_body(struct mail_args *a, struct mail_param *p)
-{
-	a->body_8bit = span_ieq(p->value, SPAN("8BITMIME"));
-	if (a->body_given || (!a->body_8bit && !span_ieq(p->value, SPAN("7BIT"))))
-		return "501 5.5.4 Syntax: BODY=7BIT or BODY=8BITMIME\r\n";
-	a->body_given = true;
-	return NULL;
-}
-
-static const struct mail_param_row {
-	const char *key;
-	const char *(*take)(struct mail_args *a, struct mail_param *p); /* NULL or the reply */
-} mail_params[] = {
-	{"SIZE", param_size},
-	{"BODY", param_body},
-};
-
-/* NULL, or the reply that refuses. */
-static const char *mail_params_take(struct span tail, struct mail_args *a)
-{
-	struct mail_param p;
-	enum err e;
-	while ((e = mail_param_next(&tail, &p)) == ERR_OK) {
-		const struct mail_param_row *row = mail_params, *end = mail_params + ARRAY_LEN(mail_params);
-		while (row < end && !span_ieq(p.key, span_str(row->key)))
-			row++;
-		if (row == end)
-			return "555 5.5.4 MAIL parameter not recognized\r\n";
-		const char *refused = row->take(a, &p);
-		if (refused)
-			return refused;
-	}
-	return e == ERR_NOT_FOUND ? NULL : "501 5.5.4 Syntax error in MAIL parameters\r\n";
-}
-
 /* The path behind "FROM:" or "TO:". */
 static bool path_take(struct span arg, struct span word, uint32_t allow, struct mail_addr *addr, struct span *tail)
 {
@@ -137,13 +85,13 @@ static void cmd_mail(struct smtp_session *ss, struct span arg)
 	struct session *s = &ss->s;
 	struct mail_addr addr;
 	struct span tail;
-	struct mail_args args = {0};
+	struct smtp_param args = {.conf = s->env->conf};
 	char from[MAIL_ADDR_MAX + 1];
 	if (!path_take(arg, SPAN("FROM:"), MAIL_PATH_FROM, &addr, &tail)) {
 		bad_syntax(ss, "501 5.1.7 Syntax: MAIL FROM:<address>\r\n");
 		return;
 	}
-	const char *refused = mail_params_take(tail, &args);
+	const char *refused = smtp_param_mail(tail, &args);
 	if (refused) {
 		bad_syntax(ss, refused);
 		return;
@@ -160,12 +108,16 @@ static void cmd_mail(struct smtp_session *ss, struct span arg)
 	struct smtp_txn *t = arena_zalloc(&s->arena, sizeof(*t));
 	if (t)
 		t->from = arena_copy(&s->arena, span_of(from, n));
-	if (!t || !t->from.p) {
+	if (t)
+		t->envid = arena_copy(&s->arena, args.envid);
+	if (!t || !t->from.p || !t->envid.p) {
 		smtp_txn_end(ss);
 		mail_refuse(ss, STAT_smtp_tempfail, "452 4.3.1 Out of memory, try again later\r\n");
 		return;
 	}
 	t->body_8bit = args.body_8bit;
+	t->body_binary = args.body_binary;
+	t->ret = args.ret;
 	ss->txn = t;
 	smtp_enter(ss, SMTP_MAIL);
 	smtp_reply(ss, "250 2.1.0 Sender ok\r\n");
@@ -216,7 +168,8 @@ static bool rcpt_add(struct smtp_session *ss, struct smtp_txn *t, struct queue_r
 		if (t->rcpt_hash[i] == hash && rcpt_same(&t->rcpt[i], r))
 			return true;
 	r->addr = arena_copy(&ss->s.arena, r->addr);
-	if (!r->addr.p || !rcpt_grow(ss, t))
+	r->orcpt = arena_copy(&ss->s.arena, r->orcpt);
+	if (!r->addr.p || !r->orcpt.p || !rcpt_grow(ss, t))
 		return false;
 	t->rcpt[t->n_rcpt] = *r;
 	t->rcpt_hash[t->n_rcpt++] = hash;
@@ -235,8 +188,10 @@ static void cmd_rcpt(struct smtp_session *ss, struct span arg)
 		bad_syntax(ss, "501 5.1.3 Syntax: RCPT TO:<address>\r\n");
 		return;
 	}
-	if (span_trim(tail).len) { /* no extension that adds a parameter to RCPT is offered */
-		bad_syntax(ss, "555 5.5.4 RCPT parameter not recognized\r\n");
+	struct smtp_param args = {.conf = s->env->conf};
+	const char *refused = smtp_param_rcpt(tail, &args);
+	if (refused) {
+		bad_syntax(ss, refused);
 		return;
 	}
 	if (t->n_rcpt_cmd >= s->env->conf->recipients_max) { /* RFC 5321 4.5.3.1.10: never 5xx */
@@ -249,6 +204,8 @@ static void cmd_rcpt(struct smtp_session *ss, struct span arg)
 		return;
 	}
 	r.local = v == DIR_LOCAL;
+	r.notify = args.notify;
+	r.orcpt = args.orcpt;
 	r.addr = span_of(text, mail_addr_canon(&addr, false, text));
 	if (!rcpt_add(ss, t, &r)) {
 		mail_refuse(ss, STAT_smtp_tempfail, "452 4.3.1 Out of memory, try again later\r\n");
@@ -264,7 +221,10 @@ static void cmd_rcpt(struct smtp_session *ss, struct span arg)
 static void cmd_data(struct smtp_session *ss, struct span arg)
 {
 	(void)arg;
-	smtp_data_begin(ss);
+	if (ss->txn->body_binary) /* RFC 3030 3 */
+		mail_refuse(ss, STAT_smtp_bad_sequence, "503 5.5.1 A message of BODY=BINARYMIME comes by BDAT\r\n");
+	else
+		smtp_data_begin(ss);
 }
 
 static void cmd_rset(struct smtp_session *ss, struct span arg)
@@ -295,7 +255,7 @@ static void cmd_vrfy(struct smtp_session *ss, struct span arg)
 static void cmd_help(struct smtp_session *ss, struct span arg)
 {
 	(void)arg;
-	smtp_reply(ss, "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\r\n");
+	smtp_reply(ss, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\r\n");
 }
 
 static void cmd_quit(struct smtp_session *ss, struct span arg)
@@ -326,8 +286,9 @@ static const struct smtp_cmd {
 	void (*run)(struct smtp_session *ss, struct span arg);
 } commands[] = {
 	{"MAIL", SMTP_IN(SMTP_READY), SMTP_LINE_MAX_MAIL, 0, cmd_mail},
-	{"RCPT", SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_RCPT), 0, 0, cmd_rcpt},
+	{"RCPT", SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_RCPT), SMTP_LINE_MAX_RCPT, 0, cmd_rcpt},
 	{"DATA", SMTP_IN(SMTP_RCPT), 0, LAST | NO_ARG, cmd_data},
+	{"BDAT", ANY, SMTP_LINE_MAX_ANY, 0, smtp_chunk_command}, /* its octets have to be read in any state */
 	{"EHLO", ANY, 0, LAST, cmd_ehlo},
 	{"HELO", ANY, 0, LAST, cmd_helo},
 	{"RSET", ANY, 0, NO_ARG, cmd_rset},
@@ -361,6 +322,8 @@ static const char *bad_sequence(const struct smtp_session *ss, const struct smtp
 {
 	if (ss->state == SMTP_START)
 		return "503 5.5.1 Say EHLO or HELO first\r\n";
+	if (ss->state == SMTP_CHUNKS)
+		return "503 5.5.1 A message has begun: BDAT or RSET\r\n";
 	if (c->run == cmd_mail)
 		return "503 5.5.1 Sender was given already\r\n";
 	if (ss->state == SMTP_MAIL)

@@ -1,5 +1,5 @@
 /*
- * smtp_data.c: DATA: from the packets that came to a durable message, and the answer to it.
+ * smtp_data.c: a message, from the packets that came to durable, and the answer to it; DATA. (BDAT: smtp_chunk.c)
  *
  * The blob: [Return-Path: <from>CRLF][Received: ...CRLF][the message as it came, dots taken out]. relay_off is
  * the length of the first line. On the clean path the message's bytes are slices of the packets they
@@ -7,7 +7,7 @@
  * SMTP_PARTS_MAX of them are under way, then nothing is read and the peer's window closes.
  *
  * Invariants: 1. only CRLF.CRLF ends the data (mail_data.h); 2. a stored message holds no bare CR (it becomes
- * a space), no bare LF (it becomes CRLF) and no NUL (refused); 3. the last byte that came is not sent to the
+ * a space), no bare LF (it becomes CRLF) and no NUL (refused), unless it came as BODY=BINARYMIME and only goes on; 3. the last byte that came is not sent to the
  * store before the next one is known, so that it can still be taken back; 4. the commit is submitted only
  * when every part is durable; 5. a refused message is read to its end and leaves nothing behind.
  * Hot path.
@@ -18,6 +18,7 @@
 #include "hot.h"
 
 #define RUNS 16
+#define NOT_TEXT (MAIL_DATA_BARE_CR | MAIL_DATA_BARE_LF | MAIL_DATA_NUL)
 
 /* ---- our header lines ---- */
 struct text {
@@ -82,17 +83,24 @@ static bool headers_write(struct smtp_session *ss)
 	return slices_copy(&t->body, ss->s.env->pool, span_of(text.p, text.len));
 }
 
-void smtp_data_begin(struct smtp_session *ss)
+bool smtp_body_begin(struct smtp_session *ss)
 {
 	struct session *s = &ss->s;
 	struct smtp_txn *t = ss->txn;
 	t->blob = store_id_new(s->env->store);
-	if (s->env->low_memory || !headers_write(ss)) {
-		stat_inc(s->env->stat, STAT_smtp_tempfail);
+	if (s->env->low_memory || !headers_write(ss))
+		return false;
+	mail_data_scan_init(&t->scan);
+	return true;
+}
+
+void smtp_data_begin(struct smtp_session *ss)
+{
+	if (!smtp_body_begin(ss)) {
+		stat_inc(ss->s.env->stat, STAT_smtp_tempfail);
 		smtp_reply(ss, "452 4.3.1 Out of memory, try again later\r\n");
 		return;
 	}
-	mail_data_scan_init(&t->scan);
 	smtp_enter(ss, SMTP_DATA);
 	smtp_reply(ss, "354 End data with <CR><LF>.<CR><LF>\r\n");
 }
@@ -248,6 +256,7 @@ static void parts_send(struct smtp_session *ss)
 		op->blob = t->blob;
 		op->off = t->sent;
 		op->len = SMTP_PART;
+		op->user = (void *)(uintptr_t)ss->txn_seq;
 		slices_add_range(&op->body, &t->body, 0, SMTP_PART);
 		slices_consume(&t->body, SMTP_PART);
 		t->sent += SMTP_PART;
@@ -274,12 +283,15 @@ static void commit(struct smtp_session *ss, struct store_op *op)
 	struct smtp_txn *t = ss->txn;
 	struct text id;
 	struct queue_envelope e = {.from = t->from, .accepted_us = s->env->wall_us, .body_8bit = t->body_8bit,
-				   .rcpt = t->rcpt, .n_rcpt = t->n_rcpt};
+				   .binary = t->body_binary && t->scan.flags & NOT_TEXT, .ret = t->ret,
+				   .envid = t->envid, .rcpt = t->rcpt, .n_rcpt = t->n_rcpt};
 	uint32_t flags = 0;
 	if (t->dirty || (t->scan.flags & MAIL_DATA_HAS_DOT_LINE))
 		flags |= STORE_BLOB_DOTS;
 	if (t->scan.flags & MAIL_DATA_8BIT)
 		flags |= STORE_BLOB_8BIT;
+	if (t->scan.flags & MAIL_DATA_OPEN_END)
+		flags |= STORE_BLOB_NO_CRLF_END;
 	id.len = 0;
 	put_hex(&id, s->session_id);
 	e.session = span_of(id.p, id.len);
@@ -324,7 +336,7 @@ static void advance(struct smtp_session *ss)
 static void check_content(struct smtp_session *ss, bool end)
 {
 	struct smtp_txn *t = ss->txn;
-	if (UNLIKELY(t->scan.flags & MAIL_DATA_NUL))
+	if (UNLIKELY(t->scan.flags & MAIL_DATA_NUL) && !t->body_binary)
 		refuse(ss, STAT_smtp_bad_content, "550 5.6.0 Message holds a NUL byte\r\n");
 	/* One more may turn out to be of the end mark (mail_data_step.unkeep). */
 	if (UNLIKELY(t->scan.size > ss->s.env->conf->message_size_max + !end))
@@ -333,39 +345,76 @@ static void check_content(struct smtp_session *ss, bool end)
 		refuse(ss, STAT_smtp_loop, "554 5.4.6 Too many hops: a mail loop\r\n");
 }
 
-bool smtp_data_read(struct smtp_session *ss)
+void smtp_body_take(struct smtp_session *ss, struct span in, const struct mail_run *runs,
+		    const struct mail_data_step *step)
 {
 	struct smtp_txn *t = ss->txn;
-	struct mail_run runs[RUNS];
-	if (t->ended || (ss->parts == SMTP_PARTS_MAX && t->body.len > SMTP_PART))
-		return false;
-	struct span chunk = stream_peek(&ss->s.st);
-	struct mail_data_step step = mail_data_scan(&t->scan, chunk.p, chunk.len, runs, RUNS);
-	if (UNLIKELY(t->scan.flags & (MAIL_DATA_BARE_CR | MAIL_DATA_BARE_LF)) && !t->dirty && !t->refused)
+	if (UNLIKELY(t->scan.flags & (MAIL_DATA_BARE_CR | MAIL_DATA_BARE_LF)) && !t->dirty && !t->refused &&
+	    !t->body_binary)
 		dirty_begin(ss);
-	runs_take(ss, chunk, runs, &step);
-	check_content(ss, step.end);
-	if (step.end) {
-		t->ended = true;
-		smtp_deadline(ss);
+	runs_take(ss, in, runs, step);
+	check_content(ss, step->end);
+	if (!step->end)
 		advance(ss);
-		return ss->state != SMTP_DATA;
-	}
-	advance(ss);
 	if (t->scan.size - t->mark >= SMTP_PROGRESS) {
 		t->mark = t->scan.size;
 		smtp_deadline(ss);
 	}
-	return true;
 }
 
-static void part_done(struct smtp_session *ss, enum err err)
+/* What can only be said of the whole. */
+static void check_whole(struct smtp_session *ss)
+{
+	struct smtp_txn *t = ss->txn;
+	if (t->body_binary) {
+		bool local = false;
+		for (uint32_t i = 0; i < t->n_rcpt; i++)
+			local |= t->rcpt[i].local;
+		if (local && t->scan.flags & NOT_TEXT) /* a mailbox is read by lines */
+			refuse(ss, STAT_smtp_bad_content, "554 5.6.3 Mailboxes here hold no binary content\r\n");
+		return;
+	}
+	if (t->scan.flags & MAIL_DATA_BARE_CR && !t->dirty && !t->refused)
+		dirty_begin(ss);
+	if (t->cr && !t->refused && !slices_copy(&t->body, ss->s.env->pool, SPAN(" ")))
+		refuse(ss, STAT_smtp_tempfail, refusal_of(ERR_NO_MEMORY));
+	t->cr = false;
+}
+
+void smtp_body_end(struct smtp_session *ss)
+{
+	check_whole(ss);
+	ss->txn->ended = true;
+	smtp_deadline(ss);
+	advance(ss);
+}
+
+void smtp_body_refused(struct smtp_session *ss)
+{
+	finish_refused(ss);
+}
+
+bool smtp_data_read(struct smtp_session *ss)
+{
+	struct smtp_txn *t = ss->txn;
+	struct mail_run runs[RUNS];
+	if (t->ended || smtp_body_full(ss))
+		return false;
+	struct span chunk = stream_peek(&ss->s.st);
+	struct mail_data_step step = mail_data_scan(&t->scan, chunk.p, chunk.len, runs, RUNS);
+	smtp_body_take(ss, chunk, runs, &step);
+	if (step.end)
+		smtp_body_end(ss);
+	return !step.end || ss->state != SMTP_DATA;
+}
+
+static void part_done(struct smtp_session *ss, const struct store_op *op)
 {
 	ss->parts--;
-	if (ss->state != SMTP_DATA)
+	if (!ss->txn)
 		return;
-	if (err)
-		refuse(ss, STAT_smtp_tempfail, refusal_of(err));
+	if (op->err && (uintptr_t)op->user == ss->txn_seq) /* not of a message that was given up */
+		refuse(ss, STAT_smtp_tempfail, refusal_of(op->err));
 	advance(ss);
 }
 
@@ -400,7 +449,7 @@ void smtp_data_done(struct smtp_session *ss, struct store_op *op)
 {
 	trace_put(ss->s.env->trace, ss->s.env->now_us, TRACE_store_op, ss->s.index, (uint16_t)op->verb, op->err);
 	if (op->verb == STORE_BODY)
-		part_done(ss, op->err);
+		part_done(ss, op);
 	else if (ss->state == SMTP_COMMIT)
 		commit_done(ss, op);
 	store_op_free(&op);

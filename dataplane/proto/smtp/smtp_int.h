@@ -18,15 +18,20 @@ enum smtp_state {
 	SMTP_MAIL,     /* a sender, no recipient */
 	SMTP_RCPT,     /* at least one recipient */
 	SMTP_DATA,     /* reads the message */
+	SMTP_CHUNK,    /* reads the octets of a BDAT */
+	SMTP_CHUNKS,   /* some BDATs have come, the last one has not */
 	SMTP_COMMIT,   /* the store has it; later commands wait */
 	SMTP_CLOSING,  /* nothing is read any more */
 	SMTP_STATE_N
 };
 #define SMTP_IN(state) (1u << (state))
 
-/* RFC 5321 4.5.3.1.4, with CRLF; MAIL has more: SIZE (RFC 1870 3: 26), BODY (RFC 6152 2: 17). */
+/* RFC 5321 4.5.3.1.4, with CRLF. MAIL has more: SIZE (RFC 1870 3: 26), BODY (RFC 6152 2: 17), RET and ENVID (RFC
+ * 3461 4: 9, 107); RCPT has NOTIFY and ORCPT (29, 507). */
 #define SMTP_LINE_MAX 512
-#define SMTP_LINE_MAX_MAIL (SMTP_LINE_MAX + 26 + 17)
+#define SMTP_LINE_MAX_MAIL (SMTP_LINE_MAX + 26 + 17 + 9 + 107)
+#define SMTP_LINE_MAX_RCPT (SMTP_LINE_MAX + 29 + 507)
+#define SMTP_LINE_MAX_ANY SMTP_LINE_MAX_RCPT
 #define SMTP_HELO_MAX 255
 #define SMTP_ARENA_MAX (2u << 20) /* of a transaction: some 10,000 recipients */
 
@@ -49,7 +54,10 @@ struct smtp_txn {
 	uint32_t n_rcpt, rcpt_cap;
 	uint32_t n_rcpt_cmd;     /* accepted RCPT commands, with those that named someone again */
 	bool body_8bit;
-	/* DATA */
+	bool body_binary;        /* BODY=BINARYMIME: what comes is kept byte for byte */
+	uint8_t ret;
+	struct span envid;
+	/* DATA, BDAT */
 	struct mail_data_scan scan;
 	struct slices body;      /* what came and is not with the store yet */
 	store_id blob;
@@ -59,8 +67,20 @@ struct smtp_txn {
 	struct smtp_hops hops;
 	bool dirty;              /* bare CR or LF seen: from there on bytes are copied and put right */
 	bool cr;                 /* dirty: a CR is held back */
-	bool ended;              /* CRLF.CRLF seen */
+	bool ended;              /* CRLF.CRLF seen, or the last chunk read */
 	const char *refused;     /* reply instead of 250; the rest is read and thrown away */
+	/* BDAT */
+	uint64_t chunk_len, chunk_left;
+	bool chunk_last;
+};
+
+/* What stood behind the path of MAIL or RCPT. */
+struct smtp_param {
+	const struct conf *conf; /* in */
+	uint64_t size;
+	bool size_overflow, body_8bit, body_binary;
+	uint8_t ret, notify;
+	struct span envid, orcpt; /* of the command line */
 };
 
 struct smtp_session {
@@ -72,6 +92,8 @@ struct smtp_session {
 	bool skip_line;   /* the rest of a line that was too long */
 	uint8_t parts;    /* STORE_BODY operations under way */
 	uint16_t errors;
+	uint64_t skip;    /* octets of a refused BDAT that are still to come */
+	const char *skip_reply;
 	uint32_t txn_seq; /* operations of an older transaction are told by it */
 };
 
@@ -97,7 +119,33 @@ void smtp_command(struct smtp_session *ss, struct span line, uint32_t line_len);
 /* Is this the beginning of something that is no SMTP (TLS, HTTP)? Needs 8 bytes or a whole line to be sure. */
 bool smtp_is_foreign(struct span head);
 
+/* ---- smtp_param.c ---- */
+/* NULL, or the reply that refuses. */
+const char *smtp_param_mail(struct span tail, struct smtp_param *a);
+const char *smtp_param_rcpt(struct span tail, struct smtp_param *a);
+
+/* ---- smtp_chunk.c ---- */
+void smtp_chunk_command(struct smtp_session *ss, struct span arg);
+/* Reads on in SMTP_CHUNK, as smtp_data_read. */
+bool smtp_chunk_read(struct smtp_session *ss);
+/* Reads on over ss->skip octets. */
+bool smtp_chunk_skip(struct smtp_session *ss);
+
 /* ---- smtp_data.c ---- */
+/* The message begins: its id and our headers. False: no memory. */
+bool smtp_body_begin(struct smtp_session *ss);
+/* Keeps the runs of what was read, and takes all of it out of the stream; refuses what may not be. */
+void smtp_body_take(struct smtp_session *ss, struct span in, const struct mail_run *runs,
+		    const struct mail_data_step *step);
+/* The message has come in full: to the store, or the reply that refuses it. */
+void smtp_body_end(struct smtp_session *ss);
+/* Between chunks: says why the message is refused and drops it. */
+void smtp_body_refused(struct smtp_session *ss);
+/* So much is under way to the store that nothing more is read. */
+static inline bool smtp_body_full(const struct smtp_session *ss)
+{
+	return ss->parts == SMTP_PARTS_MAX && ss->txn->body.len > SMTP_PART;
+}
 /* The reply to DATA and the headers of our own; enters SMTP_DATA. */
 void smtp_data_begin(struct smtp_session *ss);
 /* Reads on in SMTP_DATA; false when nothing can be done before more comes or the store answers. */

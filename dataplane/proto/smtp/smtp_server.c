@@ -22,8 +22,10 @@ static const uint16_t next_states[SMTP_STATE_N] = {
 	[SMTP_START] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_READY] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_MAIL] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_RCPT) | SMTP_IN(SMTP_CLOSING),
-	[SMTP_RCPT] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_DATA) | SMTP_IN(SMTP_CLOSING),
+	[SMTP_RCPT] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_DATA) | SMTP_IN(SMTP_CHUNK) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_DATA] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_COMMIT) | SMTP_IN(SMTP_CLOSING),
+	[SMTP_CHUNK] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_CHUNKS) | SMTP_IN(SMTP_COMMIT) | SMTP_IN(SMTP_CLOSING),
+	[SMTP_CHUNKS] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_CHUNK) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_COMMIT] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_CLOSING] = 0,
 };
@@ -134,12 +136,14 @@ static bool command_read(struct smtp_session *ss)
 	struct session *s = &ss->s;
 	struct span line;
 	uint8_t head[8];
+	if (ss->skip > 0)
+		return smtp_chunk_skip(ss);
 	if (ss->skip_line) {
 		ss->skip_line = !stream_skip_line(&s->st);
 		if (ss->skip_line)
 			return false;
 	}
-	enum err e = stream_line(&s->st, SMTP_LINE_MAX_MAIL, &line, NULL);
+	enum err e = stream_line(&s->st, SMTP_LINE_MAX_ANY, &line, NULL);
 	if (e == ERR_OK) {
 		smtp_deadline(ss);
 		smtp_command(ss, line, s->st.line_len);
@@ -150,6 +154,8 @@ static bool command_read(struct smtp_session *ss)
 	size_t n = slices_read(&s->st.rx, 0, head, sizeof(head));
 	if (smtp_is_foreign(span_of(head, n))) {
 		foreign(ss);
+	} else if (e == ERR_TOO_LONG && span_istarts(span_of(head, n), SPAN("BDAT"))) {
+		smtp_bye(ss, "521 5.5.2 Line too long\r\n"); /* its octets could not be told from commands */
 	} else if (e == ERR_TOO_LONG) {
 		line_too_long(ss);
 		return true;
@@ -167,7 +173,9 @@ static void smtp_input(struct session *s)
 		return;
 	while (more && ss->state < SMTP_COMMIT && !s->st.failed && stream_pending(&s->st) < STREAM_TX_HIGH &&
 	       stream_readable(&s->st) > 0)
-		more = ss->state == SMTP_DATA ? smtp_data_read(ss) : command_read(ss);
+		more = ss->state == SMTP_DATA  ? smtp_data_read(ss) :
+		       ss->state == SMTP_CHUNK ? smtp_chunk_read(ss) :
+						 command_read(ss);
 	/* What is cut in the middle stays undone (RFC 5321 4.1.1.10). */
 	if (s->st.rx_eof && ss->state < SMTP_COMMIT && (!more || stream_readable(&s->st) == 0) && ss->parts == 0) {
 		smtp_enter(ss, SMTP_CLOSING);
@@ -194,7 +202,7 @@ static void smtp_timeout(struct session *s)
 	struct smtp_session *ss = smtp_of(s);
 	if (ss->state == SMTP_COMMIT || ss->state == SMTP_CLOSING)
 		return;
-	if (ss->state == SMTP_DATA && ss->parts > 0) { /* it is the store that is slow */
+	if ((ss->state == SMTP_DATA || ss->state == SMTP_CHUNK) && ss->parts > 0) { /* it is the store that is slow */
 		smtp_deadline(ss);
 		return;
 	}
