@@ -74,6 +74,7 @@ static const struct pred_field queue_fields[] = {
 	X(peer_port, peer_port, PRED_NUMBER, "the peer's port")                                    \
 	X(worker, worker, PRED_NUMBER, "worker that has it")                                       \
 	X(session, session, PRED_HEX, "session id, 0: none")                                       \
+	X(session_index, session_index, PRED_NUMBER, "its number in the trace")                    \
 	X(active, active, PRED_FLAG, "opened from here")                                           \
 	X(sack, sack, PRED_FLAG, "selective acknowledgments agreed")                               \
 	X(timestamps, timestamps, PRED_FLAG, "timestamps agreed")                                  \

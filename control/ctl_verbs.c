@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "ctl_rows.h"
 #include "ctl_socket.h"
+#include "ctl_trace.h"
 
 #define GAUGES_MAX 96
 
@@ -149,6 +150,7 @@ static const struct verb_row verbs[] = {
 	{"conn list", ctl_conn_list},
 	{"conn show", ctl_conn_list},
 	{"conn fields", ctl_conn_fields},
+	{"trace", ctl_trace},
 };
 
 json_t *ctl_verb(void *arg, const json_t *request)

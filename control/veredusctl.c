@@ -23,10 +23,10 @@ enum { EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHED };
 
 struct call {
 	const char *socket;
-	bool json, all, watch;
+	bool json, all, watch, follow;
 	unsigned interval_s, count;
-	const char *where, *from, *rcpt, *site;
-	unsigned limit;
+	const char *where, *from, *rcpt, *site, *conn, *session;
+	unsigned limit, last;
 	const char *arg; /* the one positional argument, or NULL */
 	const struct command *cmd;
 };
@@ -346,6 +346,81 @@ static int print_count(const json_t *reply)
 	return EXIT_DONE;
 }
 
+/* ---- the flight recorder ---- */
+
+static void print_event(const json_t *e)
+{
+	char t[32], who[40];
+	json_int_t us = number(e, "wall_us");
+	time_t s = (time_t)(us / 1000000);
+	struct tm tm;
+	bool of_conn = json_object_get(e, "conn") != NULL;
+	(void)strftime(t, sizeof(t), "%H:%M:%S", localtime_r(&s, &tm));
+	if (of_conn)
+		(void)snprintf(who, sizeof(who), "conn %d.%d", (int)number(e, "worker"), (int)number(e, "conn"));
+	else
+		(void)snprintf(who, sizeof(who), "session %d", (int)number(e, "session"));
+	(void)printf("%s.%06d %-18s %s\n", t, (int)(us % 1000000), who, text(e, "text"));
+}
+
+static void print_events(const struct call *c, const json_t *reply)
+{
+	size_t i;
+	json_t *e;
+	json_array_foreach(json_object_get(reply, "events"), i, e) {
+		if (c->json) {
+			(void)json_dumpf(e, stdout, JSON_COMPACT);
+			(void)putchar('\n');
+		} else {
+			print_event(e);
+		}
+	}
+	(void)fflush(stdout);
+}
+
+/* With --follow: asks again from where the reply before ended, until it is interrupted. */
+static int run_trace(const struct call *c)
+{
+	const struct timespec pause = {.tv_nsec = 200000000};
+	json_t *request = json_pack("{s:s}", "verb", "trace");
+	char why[256];
+	uint64_t session;
+	if (c->conn != NULL)
+		(void)json_object_set_new(request, "conn", json_string(c->conn));
+	if (c->session != NULL) {
+		if (!span_u64(span_str(c->session), UINT32_MAX, &session)) {
+			(void)fprintf(stderr, "veredusctl: --session wants the number that trace and conn show (session_index) give\n");
+			json_decref(request);
+			return EXIT_USAGE;
+		}
+		(void)json_object_set_new(request, "session", json_integer((json_int_t)session));
+	}
+	if (c->last != 0)
+		(void)json_object_set_new(request, "last", json_integer((json_int_t)c->last));
+	for (;;) {
+		json_t *reply = ctl_request(c->socket, request, why, sizeof(why));
+		if (reply == NULL || !json_is_true(json_object_get(reply, "ok"))) {
+			const char *said = reply != NULL ? text(reply, "text") : why;
+			(void)fprintf(stderr, "veredusctl: %s\n", said);
+			json_decref(request);
+			int status = reply != NULL ? EXIT_REFUSED : EXIT_UNREACHED;
+			json_decref(reply);
+			return status;
+		}
+		print_events(c, reply);
+		(void)json_object_set(request, "from", json_object_get(reply, "next"));
+		if (json_object_get(reply, "session") != NULL)
+			(void)json_object_set(request, "session", json_object_get(reply, "session"));
+		(void)json_object_set_new(request, "last", json_integer(INT32_MAX)); /* what is new is shown whole */
+		json_decref(reply);
+		if (!c->follow)
+			break;
+		(void)nanosleep(&pause, NULL);
+	}
+	json_decref(request);
+	return EXIT_DONE;
+}
+
 /* ---- configuration, without a server ---- */
 
 static int run_config_check(const struct call *c)
@@ -414,6 +489,7 @@ static const struct command commands[] = {
 	{"conn", "list", NULL, run_rows, print_conns, "TCP connections; --where and --limit narrow it"},
 	{"conn", "show", "ID", run_rows, print_conn, "all that is known of a connection"},
 	{"conn", "fields", NULL, run_plain, print_fields, "what --where may ask of connections"},
+	{"trace", "", NULL, run_trace, NULL, "the flight recorder: the last events; --follow, --last, --conn, --session"},
 	{"config", "check", "FILE", run_config_check, NULL, "check a configuration without a server"},
 	{"config", "explain", "[KEY]", run_config_explain, NULL, "what a key means; all keys without one"},
 };
@@ -433,6 +509,10 @@ static int usage(FILE *to, int status)
 			  "  --count N        with --watch: N times\n"
 			  "  --where EXPR     rows to choose: 'rcpt=*@x.org and age>2h', 'peer=192.0.2.0/24 or not sack'\n"
 			  "  --from A --rcpt A --site HOST:PORT   short for from=A and ...; A may be *@domain\n"
+			  "  --last N         trace: the last N events that match (default 1000)\n"
+			  "  --follow         trace: go on with new ones\n"
+			  "  --conn W.N       trace: of this connection and the session on it\n"
+			  "  --session N      trace: of this session\n"
 			  "  --limit N        lists: at most N rows (default 1000)\n"
 			  "  --all            queue retry, remove: everything\n");
 	return status;
@@ -452,6 +532,8 @@ static int take_options(struct call *c, int argc, char **argv)
 		{"-s", NULL, &c->socket, NULL},        {"--json", &c->json, NULL, NULL},
 		{"--watch", &c->watch, NULL, NULL},    {"--all", &c->all, NULL, NULL},
 		{"-n", NULL, NULL, &c->interval_s},    {"--count", NULL, NULL, &c->count},
+		{"--follow", &c->follow, NULL, NULL},  {"--last", NULL, NULL, &c->last},
+		{"--conn", NULL, &c->conn, NULL},      {"--session", NULL, &c->session, NULL},
 		{"--where", NULL, &c->where, NULL},    {"--from", NULL, &c->from, NULL},      {"--rcpt", NULL, &c->rcpt, NULL},
 		{"--site", NULL, &c->site, NULL},      {"--limit", NULL, NULL, &c->limit},
 	};

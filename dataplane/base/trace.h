@@ -6,6 +6,7 @@
 #ifndef VEREDUS_TRACE_H
 #define VEREDUS_TRACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "buf.h"
 
@@ -42,6 +43,18 @@ static inline void trace_put(struct trace *t, uint64_t now_us, enum trace_id id,
 	t->n++;
 }
 
+/* ---- for readers, in any thread ---- */
+
+/* Events written so far: the number that the next one gets. */
+uint64_t trace_end(const struct trace *t);
+/* Event number i < trace_end; false: it is overwritten, or about to be. */
+bool trace_get(const struct trace *t, uint64_t i, struct trace_event *out);
+/* What happened, without time and subject. */
+void trace_event_text(const struct trace_event *e, struct buf *out);
+/* "tcp_state"; "unknown". */
+const char *trace_name(unsigned id);
+/* Does `conn` of such an event name a TCP connection (tcp_conn_info.id)? Else a session (struct session.index). */
+bool trace_of_conn(unsigned id);
 /* Text of the events of conn (0 = all), oldest first, one a line. */
 void trace_dump(const struct trace *t, uint32_t conn, struct buf *out);
 

@@ -170,6 +170,8 @@ struct tcp_conn_info {
 	uint64_t retx_due_us, delack_due_us, keep_due_us; /* on the core's clock; 0 = off */
 };
 void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out);
+/* The id of tcp_conn_info and of the trace. */
+uint32_t tcp_conn_id(const struct tcp_conn *c);
 /* Calls fn for the connections among n slots from slot `from` on; returns the slot to go on with, UINT32_MAX at the
  * end. fn changes nothing. A connection that lives through the whole walk is met exactly once. */
 uint32_t tcp_walk(struct tcp_core *t, uint32_t from, uint32_t n, void (*fn)(void *arg, const struct tcp_conn *c),

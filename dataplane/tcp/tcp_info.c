@@ -35,6 +35,11 @@ const char *tcp_recovery_name(enum tcp_recovery recovery)
 	return names[recovery];
 }
 
+uint32_t tcp_conn_id(const struct tcp_conn *c)
+{
+	return pool_index(&c->core->conns, c) + 1;
+}
+
 void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out)
 {
 	bool open = tcp_synchronized(c);
@@ -51,7 +56,7 @@ void tcp_conn_info(const struct tcp_conn *c, struct tcp_conn_info *out)
 	acked -= acked > 0;
 	acked -= acked > 0 && (c->flags & TF_FIN_SENT) && seq_gt(c->snd_una, c->fin_seq);
 	*out = (struct tcp_conn_info){
-		.id = pool_index(&t->conns, c) + 1,
+		.id = tcp_conn_id(c),
 		.state = (enum tcp_state)c->state,
 		.recovery = (enum tcp_recovery)c->recovery,
 		.error = (enum err)c->err,

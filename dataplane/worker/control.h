@@ -17,6 +17,7 @@
 #include "queue_row.h"
 #include "span.h"
 #include "stat.h"
+#include "trace.h"
 
 struct veredus;
 
@@ -79,5 +80,18 @@ struct veredus_conn_row {
 /* Calls fn for every connection of every worker (not TIME-WAIT, which keeps none), a bounded number a turn of the
  * worker; one that lives through the whole call is met exactly once. */
 void veredus_conn_list(struct veredus *v, void (*fn)(void *arg, const struct veredus_conn_row *), void *arg);
+
+/* ---- the flight recorders, read in place ---- */
+struct veredus_event {
+	unsigned worker;
+	uint64_t number;  /* in that worker's ring since its start */
+	uint64_t wall_us; /* true for events of the last 71 minutes */
+	struct trace_event e;
+};
+/* Calls fn for the events that are still there, of each worker oldest first, from number next[worker] on; next (one
+ * number a worker, veredus_workers of them) is set to where the next call goes on. */
+void veredus_trace(const struct veredus *v, uint64_t *next, void (*fn)(void *arg, const struct veredus_event *),
+		   void *arg);
+unsigned veredus_workers(const struct veredus *v);
 
 #endif

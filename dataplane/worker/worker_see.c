@@ -1,8 +1,10 @@
 /*
- * worker_see.c: connections as operators see them. The worker copies a bounded batch of rows a turn; choosing among
+ * worker_see.c: connections and flight recorders as operators see them. The rings are read in place. The worker copies a bounded batch of rows a turn; choosing among
  * them is the control thread's work.
  */
 #include "worker_int.h"
+
+#include "clock.h"
 
 #define CONN_BATCH 256 /* slots looked at in one turn: some ten microseconds */
 
@@ -62,4 +64,29 @@ void veredus_conn_list(struct veredus *v, void (*fn)(void *arg, const struct ver
 		}
 	}
 	buf_fini(&c.rows);
+}
+
+unsigned veredus_workers(const struct veredus *v)
+{
+	return v->n_worker;
+}
+
+void veredus_trace(const struct veredus *v, uint64_t *next, void (*fn)(void *arg, const struct veredus_event *),
+		   void *arg)
+{
+	for (unsigned i = 0; i < v->n_worker; i++) {
+		const struct trace *t = &v->worker[i]->trace;
+		uint64_t n = trace_end(t), at = n > TRACE_RING ? n - TRACE_RING : 0;
+		uint64_t now = clock_us(), wall = clock_wall_us();
+		for (at = at > next[i] ? at : next[i]; at < n; at++) {
+			struct veredus_event ev = {.worker = i, .number = at};
+			if (!trace_get(t, at, &ev.e))
+				continue;
+			/* The low half of the clock; one that was written after `now` was read is not 71 minutes old. */
+			int32_t ago = (int32_t)((uint32_t)now - ev.e.t_us);
+			ev.wall_us = ago < 0 && ago > -1000000 ? wall : wall - (uint32_t)ago;
+			fn(arg, &ev);
+		}
+		next[i] = n;
+	}
 }

@@ -109,6 +109,7 @@ static struct link *link_new(struct worker *w, unsigned kind, struct tcp_conn *c
 	tcp_set_user(c, l);
 	list_push(&w->links, &l->node);
 	w->n_link++;
+	trace_put(&w->trace, w->env.now_us, TRACE_session_conn, s->index, (uint16_t)w->id, tcp_conn_id(c));
 	return l;
 }
 

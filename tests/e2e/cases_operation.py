@@ -1,4 +1,5 @@
 """The operator's side: start, stop, wrong configurations, counters, other devices."""
+import json
 import os
 import re
 import signal
@@ -297,3 +298,39 @@ def operation_conns(t):
         check_equal(len(relay.ctl_json("queue", "list", "--where", where)["items"]), n, where)
     check("2 items" in relay.ctl("queue", "remove", "--where", "not (rcpt=r1@* or rcpt=r2@*)").stdout)
     check_equal(relay.ctl_json("queue", "remove", "--where", "site=198.18.0.1:2526")["count"], 2)
+
+
+@case
+def operation_trace(t):
+    """veredusctl trace: the events of a connection and its session in order, --last, --session, --follow, --json"""
+    relay = t.own_relay()
+    other = Smtp()
+    c = Smtp()
+    port = c.s.getsockname()[1]
+    one = relay.ctl_json("conn", "list", "--where", "peer_port=%d" % port)["connections"][0]
+    with open(t.path("follow"), "w") as f:
+        follow = t.popen(os.path.join(t.build, "veredusctl"), "-s", relay.socket, "trace", "--follow", "--conn", one["id"],
+                         stdout=f)
+
+    def followed():
+        with open(t.path("follow")) as f:
+            return f.read()
+    until(lambda: "session reply 220" in followed(), 20, "trace --follow shows nothing")
+    c.must("250", "NOOP")
+    c.quit()
+    until(lambda: "session close" in followed() and "-> TIME-WAIT" in followed(), 20, "trace --follow does not go on")
+    follow.terminate()
+    # Of this connection and no other, from the handshake to the end, and the session in between.
+    said = relay.ctl("trace", "--conn", one["id"]).stdout
+    at = [said.find(w) for w in ("session on worker 0 runs on", "session reply 220", "session reply 221", "session close")]
+    check(min(at) >= 0 and at == sorted(at), "order of", said)
+    check("conn %s" % one["id"] in said and "tcp rx [P.] len 6" in said, said)
+    check_equal(said.count("session reply 220"), 1, "greetings of one connection")
+    lines = relay.ctl("trace", "--session", str(one["session_index"])).stdout.splitlines()
+    check(lines and all("session %d " % one["session_index"] in x for x in lines), lines)
+    check_equal(len(relay.ctl("trace", "--last", "3").stdout.splitlines()), 3)
+    for line in relay.ctl("trace", "--last", "5", "--json").stdout.splitlines():
+        check("text" in json.loads(line))
+    check(relay.ctl("trace", "--conn", "nonsense", ok=False).returncode == 1)
+    check(relay.ctl("trace", "--session", "x", ok=False).returncode == 2)
+    other.quit()

@@ -295,7 +295,7 @@ static void command_execute(struct imap *im)
 	const char *wrong = command_head(im, &p);
 
 	if (im->s.env->trace)
-		trace_put(im->s.env->trace, imap_now(im), TRACE_session_cmd, (uint32_t)im->s.session_id,
+		trace_put(im->s.env->trace, imap_now(im), TRACE_session_cmd, im->s.index,
 			  im->verb ? (uint16_t)(im->verb - verbs) : UINT16_MAX, im->state);
 	if (wrong)
 		imap_bad(im, wrong);
