@@ -341,6 +341,10 @@ static void in_loss(struct tcp_conn *c, uint32_t acked, const struct tcp_deliver
 /* Duplicates without SACK; true: they are enough. */
 static bool reno_duplicate(struct tcp_conn *c, struct tcp_delivery *d)
 {
+	/* After a timeout all that was out counts as lost already: that it arrives makes no room, and what
+	 * the timeout sent again starts no recovery (RFC 6582 section 4). */
+	if (c->recovery == TCP_REC_LOSS)
+		return false;
 	c->reno_sacked = min32(c->reno_sacked + c->mss, c->snd_max - c->snd_una);
 	d->bytes += c->mss;
 	/* RFC 6582 3.2 step 2: not for what was sent again after a timeout */

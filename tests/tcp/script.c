@@ -44,7 +44,7 @@ void script_fail(struct script *s, const char *fmt, ...)
 
 static void case_end(struct script *s)
 {
-	uint8_t ip[70];
+	static uint8_t ip[10000];
 
 	if (!s->stack)
 		return;
