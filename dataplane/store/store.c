@@ -471,7 +471,7 @@ static enum err first_segments(struct store *s, char *why, size_t why_size)
 	return e == ERR_OK ? ERR_NO_SPACE : e;
 }
 
-static void store_free(struct store *s)
+void store_free(struct store *s)
 {
 	account_fini(s);
 	index_fini(&s->ix);
@@ -489,7 +489,7 @@ static void store_free(struct store *s)
 	free(s);
 }
 
-enum err store_open(struct store **out, const struct store_conf *conf, char *why, size_t why_size)
+enum err store_make(struct store **out, const struct store_conf *conf, char *why, size_t why_size)
 {
 	struct store_conf c = *conf;
 	struct disk *d;
@@ -505,6 +505,16 @@ enum err store_open(struct store **out, const struct store_conf *conf, char *why
 	rnd_seed_os(&s->rnd);
 	index_init(&s->ix);
 	cores_init(s);
+	*out = s;
+	return ERR_OK;
+}
+
+enum err store_open(struct store **out, const struct store_conf *conf, char *why, size_t why_size)
+{
+	struct store *s;
+	enum err e = store_make(&s, conf, why, why_size);
+	if (e != ERR_OK)
+		return e;
 	e = recover(s, why, why_size);
 	if (e == ERR_OK) {
 		fit_segments(s);

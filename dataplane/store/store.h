@@ -243,6 +243,23 @@ bool store_step(struct store *s); /* true if it did something */
 void store_close(struct store **s);
 struct store_core *store_core(struct store *s, unsigned core);
 
+/* Looks at everything that is on the disk and in use, changes nothing, and needs the store for itself: each segment's
+ * header and groups (chain, checksums of records and bodies, zeros between them), the checkpoint, the log behind it, and
+ * what the index says of itself. found: called with a line for each thing that is wrong; percent: as it goes on, may
+ * be NULL. ERR_OK when nothing is wrong; ERR_CORRUPT; else it could not look, and why says it (ERR_BUSY: a process has the store). */
+struct store_check {
+	uint64_t segments, groups, records, bodies, bytes; /* looked at */
+	uint64_t accounts, messages, items, blobs;
+	uint64_t found;
+};
+struct store_check_ops {
+	void (*found)(void *arg, const char *line);
+	void (*percent)(void *arg, unsigned percent);
+	void *arg;
+};
+enum err store_check(const struct store_conf *c, const struct store_check_ops *ops, struct store_check *out, char *why,
+		     size_t why_size);
+
 struct store_stats {
 	uint64_t groups, group_bytes, records, flush_us_sum, flush_us_max;
 	uint64_t segments, segments_free, live_bytes, dead_bytes, blobs, queue_items, accounts, messages;

@@ -388,7 +388,7 @@ enum err checkpoint_decode(struct store *s, struct span in, struct checkpoint_po
 		return ERR_CORRUPT;
 	if (version > STORE_VERSION)
 		return ERR_UNSUPPORTED;
-	if (len != r.s.len || crc != crc32c(0, r.s.p, r.s.len))
+	if (version == 0 || len != r.s.len || crc != crc32c(0, r.s.p, r.s.len))
 		return ERR_CORRUPT;
 	pos->seq = get_u64(&r);
 	pos->lsn = get_u64(&r);

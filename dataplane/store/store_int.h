@@ -191,6 +191,7 @@ struct store {
 	uint16_t boot;
 	store_id oid_next;
 	bool failed, threaded, full, attached, rcu_pending;
+	bool look_only;      /* store_check: recovery changes nothing on the disk */
 	/* segments */
 	struct seg *seg;
 	uint32_t n_seg, cap_seg, n_free;
@@ -233,6 +234,9 @@ struct store {
 enum sleep_state { AWAKE, ASLEEP_IDLE, ASLEEP_FLIGHT };
 
 /* store.c */
+/* The opened directory and an empty index; what recover() fills. */
+enum err store_make(struct store **out, const struct store_conf *conf, char *why, size_t why_size);
+void store_free(struct store *s);
 uint64_t store_wall_us(const struct store *s);
 /* The op is done: hands it back. */
 void op_complete(struct store *s, struct op_int *o, enum err e);

@@ -159,7 +159,7 @@ static enum err open_files(struct recovery *rc, bool *checkpoint)
 	struct store *s = rc->s;
 	struct listing l = {.rc = rc};
 	enum err e = s->disk->ops->list(s->disk, list_one, &l);
-	for (uint32_t i = 0; i < l.n_tmp && e == ERR_OK; i++)
+	for (uint32_t i = 0; i < l.n_tmp && e == ERR_OK && !s->look_only; i++)
 		e = s->disk->ops->unlink(s->disk, l.tmp[i]);
 	free(l.tmp);
 	*checkpoint = l.checkpoint;
@@ -414,7 +414,7 @@ static enum err settle(struct recovery *rc)
 	struct store *s = rc->s;
 	for (uint32_t i = 0; i < rc->n_slot; i++) {
 		struct seg *g = &s->seg[rc->slot[i]];
-		if (rc->in_chain[rc->slot[i]]) {
+		if (rc->in_chain[rc->slot[i]] && !s->look_only) {
 			enum err e = s->disk->ops->sync(s->disk, g->file);
 			if (e != ERR_OK)
 				return failed(rc, g->file->name, e);

@@ -74,14 +74,20 @@ static void file_add(void *arg, const char *name, uint64_t size)
 	disk_mem_put(m[1], name, p, n);
 }
 
+struct disk_mem *rig_clone(struct disk_mem *from)
+{
+	struct disk_mem *m[2] = {from, disk_mem_create()};
+	disk_mem_each(from, file_add, m);
+	return m[1];
+}
+
 enum err rig_try_replay(struct rig *r)
 {
-	struct disk_mem *m[2] = {r->mem, disk_mem_create()};
-	disk_mem_each(r->mem, file_add, m);
+	struct disk_mem *m = rig_clone(r->mem);
 	rig_close(r);
 	disk_faulty_destroy(&r->faulty);
 	disk_mem_destroy(&r->mem);
-	r->mem = m[1];
+	r->mem = m;
 	r->conf.disk = &disk_mem_ops;
 	r->conf.disk_arg = r->mem;
 	return rig_open(r);

@@ -34,6 +34,8 @@ void rig_reopen(struct rig *r);
 /* The same, but as if the close had written no checkpoint: from the log alone. Not on a real disk. */
 void rig_replay(struct rig *r);
 enum err rig_try_replay(struct rig *r);
+/* A copy of all files: the disk as a power cut with everything written would leave it. */
+struct disk_mem *rig_clone(struct disk_mem *m);
 void rig_fini(struct rig *r);  /* all; no packet may be left */
 
 struct store_op *rig_op(struct rig *r, enum store_verb verb);
