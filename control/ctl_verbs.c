@@ -138,6 +138,7 @@ struct verb_row {
 static const struct verb_row verbs[] = {
 	{"status", verb_status},
 	{"stats", verb_stats},
+	{"store stats", verb_stats},
 	{"mailbox add", verb_mailbox_add},
 	{"mailbox passwd", verb_mailbox_passwd},
 	{"mailbox remove", verb_mailbox_remove},

@@ -17,6 +17,7 @@
 #include "conf_file.h"
 #include "conf_schema.h"
 #include "ctl_socket.h"
+#include "ctl_store.h"
 #include "stat.h"
 
 enum { EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHED };
@@ -25,7 +26,7 @@ struct call {
 	const char *socket;
 	bool json, all, watch, follow;
 	unsigned interval_s, count;
-	const char *where, *from, *rcpt, *site, *conn, *session;
+	const char *where, *from, *rcpt, *site, *conn, *session, *path;
 	unsigned limit, last;
 	const char *arg; /* the one positional argument, or NULL */
 	const struct command *cmd;
@@ -215,6 +216,29 @@ static int print_stats(const json_t *reply)
 	json_t *value;
 	json_object_foreach(json_object_get(reply, "stats"), key, value)
 		(void)printf("%-26s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(value));
+	return EXIT_DONE;
+}
+
+static int print_store(const json_t *reply)
+{
+	const json_t *s = json_object_get(reply, "stats");
+	double live = (double)number(s, "store_live_bytes"), dead = (double)number(s, "store_dead_bytes");
+	double groups = (double)number(s, "store_groups");
+	(void)printf("segments  %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " of them free; %.1f %% of the used bytes alive\n",
+		     number(s, "store_segments"), number(s, "store_segments_free"),
+		     live + dead > 0 ? 100 * live / (live + dead) : 100.0);
+	(void)printf("holds     %" JSON_INTEGER_FORMAT " messages, %" JSON_INTEGER_FORMAT " queue items, %" JSON_INTEGER_FORMAT
+		     " bodies of %.0f bytes\n", number(s, "store_messages"), number(s, "store_queue_items"),
+		     number(s, "store_blobs"), live);
+	(void)printf("collected %" JSON_INTEGER_FORMAT " segments, %" JSON_INTEGER_FORMAT " bytes moved, %" JSON_INTEGER_FORMAT
+		     " segments left for later\n", number(s, "store_gc_segments"), number(s, "store_gc_bytes"),
+		     number(s, "store_gc_left"));
+	(void)printf("groups    %.0f, %.1f records and %.0f bytes each\n", groups,
+		     groups > 0 ? (double)number(s, "store_records") / groups : 0.0,
+		     groups > 0 ? (double)number(s, "store_group_bytes") / groups : 0.0);
+	(void)printf("flushes   half within %" JSON_INTEGER_FORMAT " us, 90 %% %" JSON_INTEGER_FORMAT ", 99 %% %" JSON_INTEGER_FORMAT
+		     ", longest %" JSON_INTEGER_FORMAT " us\n", number(s, "store_flush_us_p50"),
+		     number(s, "store_flush_us_p90"), number(s, "store_flush_us_p99"), number(s, "store_flush_us_max"));
 	return EXIT_DONE;
 }
 
@@ -436,6 +460,16 @@ static int run_config_check(const struct call *c)
 	return EXIT_DONE;
 }
 
+static int run_store_check(const struct call *c)
+{
+	if (c->path == NULL) {
+		(void)fprintf(stderr, "veredusctl: store check needs --path DIR, the store's directory\n");
+		return EXIT_USAGE;
+	}
+	int status = ctl_store_check(c->path, c->json);
+	return status == 0 ? EXIT_DONE : status == 1 ? EXIT_REFUSED : EXIT_USAGE;
+}
+
 static void explain(const struct schema_row *r)
 {
 	(void)printf("%s%s%s = %s\n", r->section, r->section[0] != '\0' ? "." : "", r->key,
@@ -490,6 +524,8 @@ static const struct command commands[] = {
 	{"conn", "show", "ID", run_rows, print_conn, "all that is known of a connection"},
 	{"conn", "fields", NULL, run_plain, print_fields, "what --where may ask of connections"},
 	{"trace", "", NULL, run_trace, NULL, "the flight recorder: the last events; --follow, --last, --conn, --session"},
+	{"store", "stats", NULL, run_plain, print_store, "segments, what is alive in them, groups, time of flushes"},
+	{"store", "check", NULL, run_store_check, NULL, "read all of a stopped server's store, change nothing; --path DIR"},
 	{"config", "check", "FILE", run_config_check, NULL, "check a configuration without a server"},
 	{"config", "explain", "[KEY]", run_config_explain, NULL, "what a key means; all keys without one"},
 };
@@ -514,6 +550,7 @@ static int usage(FILE *to, int status)
 			  "  --conn W.N       trace: of this connection and the session on it\n"
 			  "  --session N      trace: of this session\n"
 			  "  --limit N        lists: at most N rows (default 1000)\n"
+			  "  --path DIR       store check: the store's directory\n"
 			  "  --all            queue retry, remove: everything\n");
 	return status;
 }
@@ -536,6 +573,7 @@ static int take_options(struct call *c, int argc, char **argv)
 		{"--conn", NULL, &c->conn, NULL},      {"--session", NULL, &c->session, NULL},
 		{"--where", NULL, &c->where, NULL},    {"--from", NULL, &c->from, NULL},      {"--rcpt", NULL, &c->rcpt, NULL},
 		{"--site", NULL, &c->site, NULL},      {"--limit", NULL, NULL, &c->limit},
+		{"--path", NULL, &c->path, NULL},
 	};
 	int left = 0;
 	for (int i = 0; i < argc; i++) {

@@ -598,6 +598,9 @@ void store_stats(struct store *s, struct store_stats *out)
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(row); i++)
 		*row[i].to = atomic_load_explicit(row[i].from, memory_order_relaxed);
+	out->flush_us_p50 = log_flush_us(s, 500);
+	out->flush_us_p90 = log_flush_us(s, 900);
+	out->flush_us_p99 = log_flush_us(s, 990);
 	out->failed = atomic_load_explicit(&g->failed, memory_order_relaxed);
 	out->full = atomic_load_explicit(&g->full, memory_order_relaxed);
 }

@@ -262,7 +262,9 @@ enum err store_check(const struct store_conf *c, const struct store_check_ops *o
 
 struct store_stats {
 	uint64_t groups, group_bytes, records, flush_us_sum, flush_us_max;
-	uint64_t segments, segments_free, live_bytes, dead_bytes, blobs, queue_items, accounts, messages;
+	uint64_t flush_us_p50, flush_us_p90, flush_us_p99; /* of all flushes, within an eighth */
+	uint64_t segments, segments_free, live_bytes, blobs, queue_items, accounts, messages;
+	uint64_t dead_bytes; /* of full segments: all that collection could give back */
 	uint64_t recovered_records, recovered_us, cpu_ns; /* of the storage thread */
 	uint64_t disk_free;
 	bool failed, full;

@@ -154,8 +154,11 @@ struct job {
 	uint64_t seq;
 };
 
+#define FLUSH_BUCKETS 256u
+
 struct store_gauges { /* struct store_stats, readable from any thread */
 	_Atomic uint64_t groups, group_bytes, records, flush_us_sum, flush_us_max;
+	_Atomic uint64_t flush_us[FLUSH_BUCKETS]; /* store_log.c: eight to an octave */
 	_Atomic uint64_t segments, segments_free, live_bytes, dead_bytes, blobs, queue_items, accounts, messages;
 	_Atomic uint64_t recovered_records, recovered_us, cpu_ns, disk_free;
 	atomic_bool failed, full;
@@ -286,6 +289,8 @@ void log_moved(struct store *s, store_id blob, uint64_t off, const uint8_t *p, u
 /* Writes the open group, if it holds a record and may fly. */
 void log_close(struct store *s);
 void log_written(struct store *s, struct disk_req *r);
+/* Microseconds within which so many in a thousand of all flushes came back. */
+uint64_t log_flush_us(const struct store *s, unsigned per_mille);
 /* The group that holds the newest change. */
 uint64_t log_seq(const struct store *s);
 /* Bytes of an extent that are still in a group's memory, or NULL. */

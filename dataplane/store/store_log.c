@@ -203,6 +203,34 @@ void log_close(struct store *s)
 	atomic_fetch_add_explicit(&s->g.records, g->records, memory_order_relaxed);
 }
 
+/* Below 8 us one bucket a microsecond, above eight to each doubling. */
+static unsigned flush_bucket(uint64_t us)
+{
+	if (us < 8)
+		return (unsigned)us;
+	unsigned top = 63u - (unsigned)__builtin_clzll(us);
+	unsigned i = (top - 2) * 8 + (unsigned)(us >> (top - 3) & 7);
+	return i < FLUSH_BUCKETS ? i : FLUSH_BUCKETS - 1;
+}
+
+static uint64_t bucket_us(unsigned i) /* the largest that falls into it */
+{
+	return i < 8 ? i : ((8ull + i % 8 + 1) << (i / 8 - 1)) - 1;
+}
+
+uint64_t log_flush_us(const struct store *s, unsigned per_mille)
+{
+	uint64_t n[FLUSH_BUCKETS], all = 0, sum = 0;
+	for (unsigned i = 0; i < FLUSH_BUCKETS; i++)
+		all += n[i] = atomic_load_explicit(&s->g.flush_us[i], memory_order_relaxed);
+	for (unsigned i = 0; i < FLUSH_BUCKETS && all > 0; i++) {
+		sum += n[i];
+		if (sum * 1000 >= all * per_mille)
+			return bucket_us(i);
+	}
+	return 0;
+}
+
 void log_written(struct store *s, struct disk_req *r)
 {
 	struct group *g = r->user;
@@ -214,6 +242,7 @@ void log_written(struct store *s, struct disk_req *r)
 	}
 	uint64_t us = clock_us() - g->begin_us;
 	atomic_fetch_add_explicit(&s->g.flush_us_sum, us, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->g.flush_us[flush_bucket(us)], 1, memory_order_relaxed);
 	if (us > atomic_load_explicit(&s->g.flush_us_max, memory_order_relaxed))
 		atomic_store_explicit(&s->g.flush_us_max, us, memory_order_relaxed);
 	if (s->failed)

@@ -330,11 +330,14 @@ static void gauges_store(struct gauge_list *l, const struct veredus *v)
 	gauge(l, "store_group_bytes", "bytes of groups", st.group_bytes);
 	gauge(l, "store_records", "log records written", st.records);
 	gauge(l, "store_flush_us_sum", "time of all flushes", st.flush_us_sum);
+	gauge(l, "store_flush_us_p50", "half of all flushes took no longer", st.flush_us_p50);
+	gauge(l, "store_flush_us_p90", "nine of ten flushes took no longer", st.flush_us_p90);
+	gauge(l, "store_flush_us_p99", "99 of 100 flushes took no longer", st.flush_us_p99);
 	gauge(l, "store_flush_us_max", "longest flush", st.flush_us_max);
 	gauge(l, "store_segments", "segments on disk", st.segments);
 	gauge(l, "store_segments_free", "segments ready for use", st.segments_free);
 	gauge(l, "store_live_bytes", "bytes of bodies that are referred to", st.live_bytes);
-	gauge(l, "store_dead_bytes", "bytes of bodies that are not", st.dead_bytes);
+	gauge(l, "store_dead_bytes", "bytes of full segments that are not", st.dead_bytes);
 	gauge(l, "store_blobs", "bodies", st.blobs);
 	gauge(l, "store_queue_items", "queue items on disk", st.queue_items);
 	gauge(l, "store_accounts", "mailboxes", st.accounts);

@@ -192,17 +192,24 @@ def store_damage(t):
     """A flipped byte in a segment is reported and never served; the other messages are"""
     relay = t.own_relay()
     box = relay.mailbox()
+    ctl, path = os.path.join(t.build, "veredusctl"), relay.settings["store"]
     marks = [b"mark-%d-" % i + os.urandom(20).hex().encode() for i in range(5)]
     with Smtp() as c:
         for k in marks:
             c.mail("a@example.org", box, message("damage", k + b"\r\n" * 2000 + k + b"\r\n"))
     relay.wait_messages(box, 5)
+    out = relay.ctl("store", "stats").stdout
+    check("5 messages" in out and "flushes" in out, "store stats says", out)
+    p = run(ctl, "store", "check", "--path", path, ok=False)
+    check(p.returncode == 2 and "in use" in p.stderr, "a store in use:", p.stderr)
     relay.stop()
+    out = run(ctl, "store", "check", "--path", path).stdout
+    check("5 messages" in out and "whole" in out, "store check says", out)
     hurt = 0
-    for path in glob.glob(os.path.join(relay.settings["store"], "**"), recursive=True):
-        if not os.path.isfile(path):
+    for name in glob.glob(os.path.join(path, "**"), recursive=True):
+        if not os.path.isfile(name):
             continue
-        with open(path, "r+b") as f:
+        with open(name, "r+b") as f:
             data = f.read()
             at = data.find(marks[2])
             while at >= 0:
@@ -211,6 +218,8 @@ def store_damage(t):
                 hurt += 1
                 at = data.find(marks[2], at + 1)
     check(hurt, "the message was not found in the store's files")
+    p = run(ctl, "store", "check", "--path", path, ok=False)
+    check(p.returncode == 1 and "seg-000000: offset" in p.stdout, "store check of a damaged store:", p.stdout)
     relay.start()
     m = relay.imap(box, "INBOX")
     served = {}

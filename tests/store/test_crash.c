@@ -193,23 +193,24 @@ Test(crash, one_at_a_time)
 
 Test(crash, many_in_flight)
 {
-	cut_run(2, 120, 12, 3000, 2, false);
+	cut_run(2, 120, 12, 3000, 1, false);
 }
 
 Test(crash, large_bodies_over_segments)
 {
-	cut_run(3, 100, 8, 40000, 3, false);
+	cut_run(3, 60, 8, 40000, 2, false);
+	cut_run(30, 80, 16, 20000, 2, false);
 }
 
 Test(crash, long_run)
 {
-	cut_run(4, 400, 6, 9000, 17, false);
+	cut_run(4, 400, 6, 5000, 11, false);
 }
 
 /* A relay's load in few segments: they are used again while old references may still come back. */
 Test(crash, segments_used_again)
 {
-	cut_run(6, 400, 8, 12000, 19, true);
+	cut_run(6, 400, 8, 12000, 15, true);
 }
 
 /* A third of what passes stays: segments are emptied by moving it, under load and in the pauses. */
@@ -233,7 +234,7 @@ Test(crash, collection)
 		struct run u;
 		collect_run(&u, seed, 280, 5000, 0);
 		cr_expect_gt(stat_get(&u.stat, STAT_store_gc_segments), 8);
-		cr_expect_eq(run_cut(&u, 11 * SPARSE, seed, true), 0);
+		cr_expect_eq(run_cut(&u, 5 * SPARSE, seed, true), 0);
 		cr_log_info("seed %llu: %llu segments emptied, %llu images", (unsigned long long)seed,
 			    (unsigned long long)stat_get(&u.stat, STAT_store_gc_segments), (unsigned long long)u.images);
 		run_fini(&u);
@@ -298,7 +299,7 @@ Test(crash, the_start_is_cut_too)
 	run_init(&u, 7, 9000);
 	run_go(&u, 80, 6, 7);
 	struct disk_cut *cut = disk_cut_begin(u.r.faulty);
-	for (uint64_t ev = u.start; ev <= disk_faulty_events(u.r.faulty); ev += 11 * SPARSE) {
+	for (uint64_t ev = u.start; ev <= disk_faulty_events(u.r.faulty); ev += 5 * SPARSE) {
 		disk_cut_advance(cut, ev);
 		for (int mode = DISK_CUT_TORN; mode < DISK_CUT_N; mode++) {
 			struct disk_mem *mem = disk_cut_image(cut, (enum disk_cut_mode)mode, ev);

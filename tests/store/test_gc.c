@@ -188,6 +188,20 @@ Test(gc, what_it_must_leave)
 	rig_fini(&g.r);
 }
 
+/* Percentiles of flushes rise, and the longest is the last. */
+Test(gc, flush_percentiles)
+{
+	static struct gc_rig g;
+	struct store_stats st;
+	start(&g, RIG_MEM);
+	for (uint32_t uid = 1; uid <= 300; uid++)
+		deliver(&g, uid);
+	store_stats(g.r.s, &st);
+	cr_expect(st.flush_us_p50 <= st.flush_us_p90 && st.flush_us_p90 <= st.flush_us_p99);
+	cr_expect_leq(st.flush_us_p99, st.flush_us_max + st.flush_us_max / 8 + 1);
+	rig_fini(&g.r);
+}
+
 /* A read that fails ends that try and nothing else. */
 Test(gc, a_read_fails)
 {
