@@ -39,7 +39,7 @@ struct vtcp_stack;
 
 /* addresses: "198.18.0.1 fd00::1", the stack's own. mtu: IP bytes, 576 (1280 with IPv6) .. 9000. One seed gives one
  * run: initial sequence numbers, ports, timestamps. options: "name=value ..." as in vtcp_set, or NULL; here also what is
- * fixed at creation: conns_max, timewait_max, cc (cubic, newreno), clock_us (what the stack's own clock
+ * fixed at creation: conns_max, timewait_max, syn_backlog, cc (cubic, newreno), clock_us (what the stack's own clock
  * shows at time 0: moves timestamps and sequence numbers). NULL on error. */
 struct vtcp_stack *vtcp_create(const char *addresses, unsigned mtu, uint64_t seed, const char *options);
 /* Ends everything without sending. Returns how many packets were still out: 0, or there is a leak. */

@@ -38,7 +38,9 @@ static const struct field options[] = {
 	OPT(keepalive_us, 0, INT64_MAX, false),
 	OPT(user_timeout_us, 0, INT64_MAX, false),
 	OPT(timewait_us, 1000, UINT32_MAX, false),
-	OPT(syn_backlog, 0, 1 << 16, false),
+	OPT(syn_backlog, 0, 1 << 16, true),
+	OPT(syn_cookies, 0, 1, false),
+	OPT(syn_net_rate, 0, UINT32_MAX, false),
 };
 
 #define INFO(f)                                                                                    \
@@ -51,6 +53,8 @@ static const struct field infos[] = {
 	INFO(mss_own),	  INFO(pmtu),	     INFO(snd_una),	INFO(snd_nxt),	   INFO(rcv_nxt),
 	INFO(iss),	  INFO(irs),	     INFO(snd_wnd),	INFO(rcv_wnd),	   INFO(unacked),
 	INFO(unsent),	  INFO(pipe),	     INFO(sacked),	INFO(readable),	   INFO(ooo_bytes),
+	INFO(lost_bytes), INFO(reordering),  INFO(reo_mult),	INFO(reordered),   INFO(zero_window_us),
+	INFO(age_us),	  INFO(idle_us),     INFO(bytes_in),	INFO(bytes_out),
 	INFO(ooo),	  INFO(retransmits), INFO(lost),	INFO(dup_acks),	   INFO(retries),
 };
 

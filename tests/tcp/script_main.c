@@ -1,6 +1,6 @@
 /*
- * script_main.c: test_scripts [-v] FILE|FOLDER ...: plays packet scripts, all in one process. Exit code 0 when every
- * case passed. -v: every line and every segment with its time.
+ * script_main.c: test_scripts [-v] [-f] FILE|FOLDER ...: plays packet scripts, all in one process. Exit code 0 when every
+ * case passed. -v: every line and every segment with its time. -f: when every case failed (a test of the player).
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -23,12 +23,17 @@ int main(int argc, char **argv)
 {
 	static struct script s;
 	unsigned files = 0;
+	bool must_fail = false;
 
 	s.out = stdout;
 	for (int i = 1; i < argc; i++) {
 		struct dirent **list;
 		if (strcmp(argv[i], "-v") == 0) {
 			s.verbose = true;
+			continue;
+		}
+		if (strcmp(argv[i], "-f") == 0) {
+			must_fail = true;
 			continue;
 		}
 		int n = scandir(argv[i], &list, is_script, by_name);
@@ -47,5 +52,5 @@ int main(int argc, char **argv)
 		free(list);
 	}
 	printf("%u files, %u cases, %u failed\n", files, s.n_cases, s.n_failed);
-	return s.n_failed || !s.n_cases;
+	return !s.n_cases || s.n_failed != (must_fail ? s.n_cases : 0);
 }
