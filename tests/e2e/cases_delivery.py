@@ -2,10 +2,12 @@
 import email
 import os
 import re
+import smtplib
 import time
 
 import odd
-from harness import (HOST4, HOST6, Failed, Smtp, case, check, check_arrived, check_equal, message, run, slow, until)
+from harness import (HOST4, HOST6, RELAY4, Failed, Smtp, case, check, check_arrived, check_equal, message, run, slow,
+                     until)
 
 
 def send(box, sent, sender="alice@example.org"):
@@ -53,6 +55,7 @@ def delivery_relay_v6(t):
     send("x@sink6.example", sent)
     check_arrived(sink.wait(1)[0].data, sent)
     check(sink.messages[0].peer.startswith("fd00:"))
+    idle_queue(t.relay)  # the next hop's last reply has been taken in: nothing is left for later cases
 
 
 @case
@@ -129,6 +132,30 @@ def delivery_bounce(t):
     check(b"bounce me" in report, "the report does not quote the message")
     idle_queue(t.relay)
     check(t.relay.stat("delivery_refused") >= 1 and t.relay.stat("delivery_bounced") >= 1)
+
+
+@case
+def delivery_dsn(t):
+    """smtplib asks for word of success (RFC 3461): one report for a mailbox here, one for a next hop without DSN; none
+    of a failure with NOTIFY=NEVER"""
+    box, other = t.relay.mailbox(), t.relay.mailbox()
+    t.sink(replies={"RCPT": ["250 2.1.5 ok", "550 5.1.1 no"]})
+    ask = {"mail_options": ["RET=HDRS", "ENVID=e2e+2B1"],
+           "rcpt_options": ["NOTIFY=SUCCESS", "ORCPT=rfc822;first+2Bname@example.org"]}
+    with smtplib.SMTP(RELAY4, 25, timeout=20) as c:
+        check(c.ehlo() and c.has_extn("dsn"), "no DSN")
+        check_equal(c.sendmail(box, [other], message("asked"), **ask), {})
+        check_equal(c.sendmail(box, ["a@sink.example"], message("asked"), **ask), {})
+        t.relay.wait_messages(box, 2, 20)
+        check_equal(c.sendmail(box, ["b@sink.example"], message("quiet"), rcpt_options=["NOTIFY=NEVER"]), {})
+    idle_queue(t.relay)
+    reports = t.relay.wait_messages(box, 2)
+    check_equal(len(reports), 2, "reports")
+    actions = sorted(re.findall(rb"Action: (\w+)", b"".join(reports)))
+    check_equal(actions, [b"delivered", b"relayed"])
+    for r in reports:
+        check(b"Original-Envelope-Id: e2e+1\r\n" in r, "no ENVID", r)
+        check(b"Original-Recipient: rfc822;first+name@example.org\r\n" in r, "no ORCPT", r)
 
 
 @case

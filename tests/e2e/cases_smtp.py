@@ -267,6 +267,26 @@ def smtp_no_smuggling(t):
 
 
 @case
+def smtp_bdat(t):
+    """Odd messages by BDAT (RFC 3030) in 1, 2 and many chunks, envelope and chunks in one piece: they come out whole"""
+    box = t.relay.mailbox()
+    sent = [b"Subject: bdat %d\r\n\r\n.\r\n..\r\nRSET\r\n" % n + b"line %d\r\n" % n * (5000 * (n == 2) + 1)
+            for n in range(3)]
+    with Smtp() as c:
+        for data, size in zip(sent, (1 << 20, 40, 7)):
+            chunks = [data[i:i + size] for i in range(0, len(data), size)]
+            c.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<%s>\r\n" % box.encode() +
+                   b"".join(b"BDAT %d%s\r\n" % (len(k), b" LAST" if i + 1 == len(chunks) else b"") + k
+                            for i, k in enumerate(chunks)))
+            for _ in range(2 + len(chunks)):
+                r = c.reply()
+                check(r.startswith("250"), r)
+    got = t.relay.wait_messages(box, 3)
+    for a, b in zip(got, sent):
+        check_arrived(a, b)
+
+
+@case
 def smtp_talks_too_soon(t):
     """Who sends data without waiting for 354, or commands without waiting for EHLO's reply, is cut off; nothing arrives"""
     box = t.relay.mailbox()
