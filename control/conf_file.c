@@ -17,6 +17,7 @@
 #include "check.h"
 #include "conf_schema.h"
 #include "span.h"
+#include "tls_cert.h"
 
 #define KEYS_MAX     24 /* keys of one section */
 #define MEMORY_LIMIT (64 * 1024 * 1024)
@@ -261,6 +262,10 @@ static void read_listens(struct reading *r)
 		struct conf_listen *l = &c->listen[i];
 		l->protocol = (enum conf_protocol)number_of(r, sec, "listen", "protocol");
 		l->port = (uint16_t)number_of(r, sec, "listen", "port");
+		l->tls = (enum conf_tls)number_of(r, sec, "listen", "tls");
+		if (l->tls != CONF_TLS_NONE && c->n_cert == 0)
+			bad(r, sec, "listen: tls = %s needs a tls section with a certificate",
+			    l->tls == CONF_TLS_STARTTLS ? "starttls" : "implicit");
 		const char *addr = text_of(r, sec, "listen", "address");
 		if (addr != NULL && addr[0] != '\0') {
 			(void)ip_parse(span_str(addr), &l->addr);
@@ -271,6 +276,55 @@ static void read_listens(struct reading *r)
 			if (c->listen[k].port == l->port && (ip_is_any(&l->addr) || ip_is_any(&c->listen[k].addr) ||
 							     ip_eq(&c->listen[k].addr, &l->addr)))
 				bad(r, sec, "listen: port %u is taken by another listen section", l->port);
+	}
+}
+
+/* A file named in the configuration: from the directory of the configuration if not from the root. */
+static const char *keep_path(struct reading *r, const char *name)
+{
+	const char *file = r->box->c.file, *slash = strrchr(file, '/');
+	if (name[0] == '/' || slash == NULL)
+		return keep(r, name);
+	size_t dir = (size_t)(slash - file) + 1, len = strlen(name);
+	char *p = keep_array(r, dir + len + 1, 1);
+	memcpy(p, file, dir);
+	memcpy(p + dir, name, len + 1);
+	return p;
+}
+
+static void read_cert(struct reading *r, cfg_t *sec, struct conf_cert *t)
+{
+	char why[700];
+	const char *certificate = text_of(r, sec, "tls", "certificate"), *key = text_of(r, sec, "tls", "key");
+	if (certificate == NULL || key == NULL)
+		return;
+	t->certificate = keep_path(r, certificate);
+	t->key = keep_path(r, key);
+	t->n_name = cfg_size(sec, "name");
+	t->name = keep_array(r, t->n_name, sizeof(*t->name));
+	for (unsigned i = 0; i < t->n_name; i++)
+		t->name[i] = keep_lower(r, cfg_getnstr(sec, "name", i));
+	struct tls_files files = {t->certificate, t->key, t->n_name, t->name};
+	struct tls_cert *cert;
+	if (tls_cert_read(&cert, &files, why, sizeof(why)) != ERR_OK)
+		bad(r, sec, "tls: %s", why);
+	tls_cert_free(&cert);
+}
+
+static void read_certs(struct reading *r)
+{
+	struct conf *c = &r->box->c;
+	bool used = false;
+	c->n_cert = cfg_size(r->cfg, "tls");
+	c->cert = keep_array(r, c->n_cert, sizeof(*c->cert));
+	c->auth_in_clear = number_of(r, r->cfg, "", "auth_in_clear") != 0;
+	for (unsigned i = 0; i < cfg_size(r->cfg, "listen"); i++)
+		used |= number_of(r, cfg_getnsec(r->cfg, "listen", i), "listen", "tls") != CONF_TLS_NONE;
+	for (unsigned i = 0; i < c->n_cert; i++) {
+		cfg_t *sec = cfg_getnsec(r->cfg, "tls", i);
+		read_cert(r, sec, &c->cert[i]);
+		if (!used)
+			bad(r, sec, "tls: no listen section uses it (tls = starttls or implicit)");
 	}
 }
 
@@ -460,6 +514,7 @@ enum err conf_read(const char *file, struct conf **out, char *why, size_t why_si
 	if (!r.failed) {
 		read_top(&r);
 		read_ports(&r);
+		read_certs(&r);
 		read_listens(&r);
 		read_mail(&r);
 		read_rest(&r);

@@ -21,6 +21,7 @@ const struct schema_section schema_sections[] = {
 	{"", false, false, "the top of the file"},
 	{"port", true, true, "a network device and the addresses veredus answers for on it"},
 	{"listen", false, true, "a protocol served on a TCP port"},
+	{"tls", false, true, "a certificate; the first one answers clients that name no host or an unknown one"},
 	{"store", false, false, "where mail is kept"},
 	{"domain", true, true, "a domain whose mail is taken from anyone"},
 	{"route", true, true, "where mail for other domains goes; the first that matches wins"},
@@ -43,6 +44,7 @@ const struct schema_row schema_rows[] = {
 	{"", "memory", SCHEMA_BYTES, false, "0", 0, 1024 * GIB, NULL, "memory for packets; 0: what the pools need"},
 	{"", "relay_from", SCHEMA_PREFIX, true, "", 0, 0, NULL, "networks whose clients may send to any routed domain"},
 	{"", "binarymime", SCHEMA_BOOL, false, "false", 0, 0, NULL, "SMTP takes binary content (BODY=BINARYMIME); it can go only to hosts that take it, too, not into mailboxes"},
+	{"", "auth_in_clear", SCHEMA_BOOL, false, "false", 0, 0, NULL, "take passwords on connections without TLS"},
 	{"", "log_level", SCHEMA_CHOICE, false, "info", 0, 0, "error|warn|info|debug", "least important lines that are written"},
 
 	{"port", "device", SCHEMA_TEXT, false, NULL, 0, 0, NULL, "DPDK device: \"net_af_packet0,iface=vd0\", \"net_memif0,role=client\" or a PCI address"},
@@ -54,6 +56,11 @@ const struct schema_row schema_rows[] = {
 	{"listen", "protocol", SCHEMA_CHOICE, false, NULL, 0, 0, "smtp|pop3|imap", "what is spoken"},
 	{"listen", "port", SCHEMA_NUMBER, false, NULL, 1, 65535, NULL, "TCP port"},
 	{"listen", "address", SCHEMA_ADDRESS, false, "", 0, 0, NULL, "one of the ports' addresses; left out: all of them"},
+	{"listen", "tls", SCHEMA_CHOICE, false, "none", 0, 0, "none|starttls|implicit", "starttls: on the client's wish; implicit: from the first byte, as on 465, 993 and 995"},
+
+	{"tls", "certificate", SCHEMA_TEXT, false, NULL, 0, 0, NULL, "PEM file: the server's certificate, then its chain; a path that does not begin with / starts at this file's directory"},
+	{"tls", "key", SCHEMA_TEXT, false, NULL, 0, 0, NULL, "PEM file with its private key (ECDSA, RSA of 2048 bits or more, Ed25519), not encrypted"},
+	{"tls", "name", SCHEMA_TEXT, true, "", 0, 0, NULL, "host names it answers to (SNI), \"*.example.net\" too; left out: those in the certificate; sections of one name and different key types stand beside each other"},
 
 	{"store", "engine", SCHEMA_CHOICE, false, "local", 0, 0, "local", "local: the log on a local file system"},
 	{"store", "path", SCHEMA_TEXT, false, NULL, 0, 0, NULL, "directory; made if it is not there"},

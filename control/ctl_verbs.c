@@ -130,6 +130,17 @@ static json_t *verb_route_list(struct ctl *c, const json_t *request)
 	return json_pack("{s:b, s:o, s:o}", "ok", 1, "routes", routes, "domains", domains);
 }
 
+/* ---- certificates ---- */
+
+static json_t *verb_tls_reload(struct ctl *c, const json_t *request)
+{
+	char why[700];
+	enum err e = veredus_tls_reload(c->v, why, sizeof(why));
+	if (e != ERR_OK)
+		return ctl_error(e, why);
+	return json_pack("{s:b, s:i}", "ok", 1, "count", (int)c->conf->n_cert);
+}
+
 struct verb_row {
 	const char *name;
 	json_t *(*run)(struct ctl *c, const json_t *request);
@@ -152,6 +163,7 @@ static const struct verb_row verbs[] = {
 	{"conn show", ctl_conn_list},
 	{"conn fields", ctl_conn_fields},
 	{"trace", ctl_trace},
+	{"tls reload", verb_tls_reload},
 };
 
 json_t *ctl_verb(void *arg, const json_t *request)

@@ -1,6 +1,7 @@
 /*
  * main.c: the veredus process. The main thread is the control thread: it reads the configuration, starts
- * the data plane, serves the operator's socket, and takes everything down again on SIGTERM or SIGINT.
+ * the data plane, serves the operator's socket, loads certificates anew on SIGHUP, and takes everything down again on
+ * SIGTERM or SIGINT.
  * Stays in the foreground and logs to stderr.
  */
 #include <errno.h>
@@ -42,6 +43,15 @@ static void say_serving(const struct conf *c)
 		 c->store_path);
 }
 
+static void reload_certificates(struct veredus *v)
+{
+	char why[700];
+	if (veredus_tls_reload(v, why, sizeof(why)) == ERR_OK)
+		log_info("certificates loaded anew");
+	else
+		log_error("certificates stay as they were: %s", why);
+}
+
 /* Until a signal ends it. 0: asked to stop; 1: the data plane failed. */
 static int serve(struct ctl *ctl, int signals, int sock)
 {
@@ -57,7 +67,11 @@ static int serve(struct ctl *ctl, int signals, int sock)
 			ctl_serve(sock, ctl_verb, ctl);
 		if (p[0].revents != 0) {
 			struct signalfd_siginfo si;
-			if (read(signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+			if (read(signals, &si, sizeof(si)) != (ssize_t)sizeof(si))
+				continue;
+			if (si.ssi_signo == SIGHUP) {
+				reload_certificates(ctl->v);
+			} else {
 				log_info("%s: stopping", strsignal((int)si.ssi_signo));
 				return 0;
 			}
@@ -72,6 +86,7 @@ static int run(const struct conf *c)
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
 	/* Blocked before any thread exists, so that all of them inherit it. */
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);

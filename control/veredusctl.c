@@ -526,6 +526,7 @@ static const struct command commands[] = {
 	{"trace", "", NULL, run_trace, NULL, "the flight recorder: the last events; --follow, --last, --conn, --session"},
 	{"store", "stats", NULL, run_plain, print_store, "segments, what is alive in them, groups, time of flushes"},
 	{"store", "check", NULL, run_store_check, NULL, "read all of a stopped server's store, change nothing; --path DIR"},
+	{"tls", "reload", NULL, run_plain, print_count, "load the certificates anew from their files; sessions go on"},
 	{"config", "check", "FILE", run_config_check, NULL, "check a configuration without a server"},
 	{"config", "explain", "[KEY]", run_config_explain, NULL, "what a key means; all keys without one"},
 };

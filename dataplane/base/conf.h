@@ -19,11 +19,19 @@ struct conf_port {
 	bool trust_rx_checksum;  /* take the device's word for good checksums; default false */
 };
 
+enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_protocol { CONF_SMTP, CONF_POP3, CONF_IMAP };
 struct conf_listen {
 	enum conf_protocol protocol;
 	struct ip_addr addr; /* any = all addresses of all ports */
 	uint16_t port;
+	enum conf_tls tls;
+};
+
+struct conf_cert {
+	const char *certificate, *key; /* files */
+	unsigned n_name;               /* 0: the names in the certificate */
+	const char **name;             /* lower case */
 };
 
 struct conf_domain {
@@ -51,9 +59,11 @@ struct conf {
 	bool huge_pages;       /* default: use them if the system has any free */
 	unsigned memory_mib;   /* EAL memory; 0 = what the pools need */
 	/* network */
-	unsigned n_port, n_listen;
+	unsigned n_port, n_listen, n_cert;
 	struct conf_port *port;
 	struct conf_listen *listen;
+	struct conf_cert *cert;
+	bool auth_in_clear; /* passwords are taken without TLS; default false */
 	/* mail */
 	unsigned n_domain, n_route, n_relay_from;
 	struct conf_domain *domain;

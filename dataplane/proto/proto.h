@@ -21,6 +21,7 @@
 #include "stat.h"
 #include "store.h"
 #include "stream.h"
+#include "tls.h"
 #include "trace.h"
 #include "wheel.h"
 
@@ -34,6 +35,7 @@ struct proto_env {
 	struct store_core *store;
 	struct queue *queue;
 	struct auth_core *auth;
+	struct tls_core *tls; /* NULL: no TLS */
 	struct pkt_pool *pool;
 	struct stat *stat;
 	struct trace *trace;
@@ -61,6 +63,7 @@ struct session {
 	const struct proto *proto;
 	struct proto_env *env;
 	void *conn;            /* the worker's */
+	const struct conf_listen *listen; /* that it came by; NULL: outbound */
 	struct timer timer;    /* the worker's: follows deadline_us */
 	uint64_t deadline_us;  /* monotonic; 0 = none. Set by the protocol, watched by the loop */
 	uint64_t opened_us;
@@ -70,5 +73,28 @@ struct session {
 	uint16_t local_port, peer_port;
 	struct arena arena;    /* for a command or transaction; reset by the protocol */
 };
+
+/* May the client ask for TLS now? */
+static inline bool session_offers_tls(const struct session *s)
+{
+	return s->listen != NULL && s->listen->tls == CONF_TLS_STARTTLS && !stream_is_tls(&s->st) &&
+	       s->env->tls != NULL && tls_core_ready(s->env->tls);
+}
+
+/* May a password come over this connection as it is? */
+static inline bool session_may_auth(const struct session *s)
+{
+	return stream_is_tls(&s->st) || s->env->conf->auth_in_clear;
+}
+
+/* Behind the reply that lets the client begin: what it sent behind its command is thrown away, and counted. No
+ * memory for it ends the connection. service: see tls_accept. */
+static inline void session_start_tls(struct session *s, const char *service)
+{
+	if (stream_readable(&s->st) > s->st.line_len)
+		stat_inc(s->env->stat, STAT_tls_early_bytes);
+	if (!stream_start_tls(&s->st, s->env->tls, service))
+		stream_abort(&s->st);
+}
 
 #endif

@@ -30,6 +30,10 @@ void veredus_stop(struct veredus **v, unsigned grace_ms);
  * plane cannot go on (a storage fault): *why says it once. */
 bool veredus_tick(struct veredus *v);
 
+/* Reads the certificates' files anew; connections that are open keep what they began with. On error nothing has
+ * changed and *why is one line. ERR_NOT_FOUND: no certificate is configured. */
+enum err veredus_tls_reload(struct veredus *v, char *why, size_t why_size);
+
 /* Sum over all cores. */
 uint64_t veredus_stat(const struct veredus *v, enum stat_id id);
 

@@ -384,6 +384,7 @@ bool veredus_tick(struct veredus *v)
 {
 	struct store_stats st;
 	(void)rcu_reclaim(v->rcu);
+	worker_tls_tick(v);
 	store_stats(v->store, &st);
 	if (st.failed && !v->failed_said) {
 		v->failed_said = true;

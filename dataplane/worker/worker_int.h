@@ -37,6 +37,7 @@ struct link {
 	uint8_t kind;      /* enum link_kind */
 	bool open;         /* proto->open was called */
 	bool throttled;    /* the session was told to wait for output room */
+	uint64_t tls_until_us; /* a handshake that is not done by then is over; 0: none has begun */
 	_Alignas(16) struct session s; /* the protocol's struct begins here */
 };
 
@@ -93,6 +94,8 @@ struct veredus {
 	struct nap nap[WORKERS_MAX + 1]; /* of each worker; the last: control, who does not nap */
 	struct store_core *store_control;
 	struct auth *auth;
+	struct tls_shared *tls;
+	uint64_t tls_rotate_us; /* when ticket keys are next made anew */
 	struct worker *worker[WORKERS_MAX];
 	uint64_t started_us;
 	bool eal, failed_said;
@@ -110,10 +113,18 @@ void worker_conn_event(struct worker *w, struct tcp_conn *c);
 void worker_store_done(struct worker *w, struct store_op *op);
 void worker_auth_done(struct worker *w, struct auth_op *op);
 void worker_session_timeout(struct worker *w, struct timer *t);
+/* Goes on with handshakes that waited for this turn. Returns how many. */
+unsigned worker_handshakes(struct worker *w);
 /* Opens what delivery wants. True if anything was done. */
 bool worker_open_wanted(struct worker *w);
 void worker_sessions_shutdown(struct worker *w);
 void worker_sessions_abort(struct worker *w);
+
+/* worker_tls.c */
+/* Loads what the configuration names, for the first time. */
+enum err worker_tls_start(struct veredus *v, char *why, size_t why_size);
+/* Makes ticket keys anew when it is time. Control thread. */
+void worker_tls_tick(struct veredus *v);
 
 /* worker_control.c */
 /* Asks every running worker in turn and waits. Control thread. */

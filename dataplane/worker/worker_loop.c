@@ -45,6 +45,13 @@ static unsigned turn_sessions(struct worker *w)
 	return n;
 }
 
+/* Handshakes are the dearest thing a peer can ask for: a few a turn, so that the others do not notice. */
+static unsigned turn_handshakes(struct worker *w)
+{
+	tls_core_turn(w->env.tls);
+	return worker_handshakes(w);
+}
+
 static unsigned turn_answers(struct worker *w)
 {
 	struct store_op *ops[TURN_MAX];
@@ -105,6 +112,7 @@ static unsigned worker_turn(struct worker *w)
 	unsigned work = turn_receive(w);
 	work += turn_answers(w);
 	work += turn_timers(w);
+	work += turn_handshakes(w);
 	work += turn_sessions(w);
 	delivery_turn(w->delivery);
 	work += worker_open_wanted(w);

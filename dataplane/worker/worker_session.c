@@ -16,12 +16,13 @@
 struct link_row {
 	const struct proto *proto;
 	const char *busy; /* said to a client when no session is left */
+	const char *service; /* its name for TLS */
 };
 
 static const struct link_row link_rows[LINK_KIND_N] = {
-	[LINK_SMTP] = {.proto = &smtp_proto, .busy = "421 4.3.2 too many connections, try again later\r\n"},
-	[LINK_POP3] = {.proto = &pop3_proto, .busy = "-ERR [SYS/TEMP] too many connections\r\n"},
-	[LINK_IMAP] = {.proto = &imap_proto, .busy = "* BYE [UNAVAILABLE] too many connections\r\n"},
+	[LINK_SMTP] = {.proto = &smtp_proto, .busy = "421 4.3.2 too many connections, try again later\r\n", .service = "smtp"},
+	[LINK_POP3] = {.proto = &pop3_proto, .busy = "-ERR [SYS/TEMP] too many connections\r\n", .service = "pop3"},
+	[LINK_IMAP] = {.proto = &imap_proto, .busy = "* BYE [UNAVAILABLE] too many connections\r\n", .service = "imap"},
 	[LINK_OUT] = {.proto = &delivery_proto},
 };
 
@@ -152,14 +153,27 @@ static void link_output(struct link *l)
 {
 	struct slice v[16];
 	struct stream *st = &l->s.st;
-	while (st->tx.len > 0) {
+	while (stream_pending(st) > 0) {
 		uint32_t room = tcp_send_room(l->tcp);
 		if (room == 0)
 			return;
 		unsigned n = stream_out(st, room, v, ARRAY_LEN(v));
+		if (n == 0) /* what is written waits for the handshake */
+			return;
 		for (unsigned i = 0; i < n; i++)
-			(void)tcp_send(l->tcp, v[i], st->tx.len == 0 && i + 1 == n);
+			(void)tcp_send(l->tcp, v[i], stream_pending(st) == 0 && i + 1 == n);
 	}
+}
+
+/* The session's own, or the handshake's if that ends sooner; 0: none. */
+static uint64_t link_deadline(struct link *l)
+{
+	uint64_t until = l->s.deadline_us;
+	if (!stream_in_handshake(&l->s.st))
+		return until;
+	if (l->tls_until_us == 0)
+		l->tls_until_us = l->w->env.now_us + TLS_HANDSHAKE_US;
+	return until != 0 && until < l->tls_until_us ? until : l->tls_until_us;
 }
 
 /* Carries out what the session asked for. The link may be gone after it. */
@@ -183,12 +197,13 @@ static void link_settle(struct link *l)
 		l->throttled = false;
 		s->proto->input(s);
 	}
-	if (s->st.tx_close && s->st.tx.len == 0) {
+	if (s->st.tx_close && stream_pending(&s->st) == 0) {
 		link_end(l);
 		return;
 	}
-	if (s->deadline_us != 0)
-		timer_arm(&l->w->wheel, &s->timer, (s->deadline_us + 999) / 1000);
+	uint64_t until = link_deadline(l);
+	if (until != 0)
+		timer_arm(&l->w->wheel, &s->timer, (until + 999) / 1000);
 	else
 		timer_stop(&l->w->wheel, &s->timer);
 }
@@ -204,11 +219,12 @@ static void link_input(struct link *l)
 
 /* ---- what the loop brings ---- */
 
-static void refuse(struct worker *w, struct tcp_conn *c, unsigned kind)
+static void refuse(struct worker *w, struct tcp_conn *c, unsigned kind, const struct conf_listen *listen)
 {
 	const char *text = link_rows[kind].busy;
 	stat_inc(&w->stat, STAT_session_refused);
-	struct pkt *p = pkt_alloc(w->env.pool);
+	/* who expects TLS cannot read it */
+	struct pkt *p = listen->tls != CONF_TLS_IMPLICIT ? pkt_alloc(w->env.pool) : NULL;
 	if (p == NULL) {
 		tcp_abort(c);
 		tcp_release(c);
@@ -225,20 +241,24 @@ static void refuse(struct worker *w, struct tcp_conn *c, unsigned kind)
 
 static void conn_accepted(struct worker *w, struct tcp_conn *c)
 {
-	unsigned kind = (unsigned)tcp_tag(c);
+	unsigned kind = (unsigned)tcp_tag(c) & 0xff;
+	const struct conf_listen *listen = &w->env.conf->listen[tcp_tag(c) >> 8];
 	struct ip_addr local, peer;
 	uint16_t lport, rport;
 	tcp_addrs(c, &local, &lport, &peer, &rport);
 	if (!peer_enter(w, &peer)) {
-		refuse(w, c, kind);
+		refuse(w, c, kind, listen);
 		return;
 	}
 	struct link *l = link_new(w, kind, c);
 	if (l == NULL) {
 		peer_leave(w, &peer);
-		refuse(w, c, kind);
+		refuse(w, c, kind, listen);
 		return;
 	}
+	l->s.listen = listen;
+	if (listen->tls == CONF_TLS_IMPLICIT && !stream_start_tls(&l->s.st, w->env.tls, link_rows[kind].service))
+		stream_abort(&l->s.st);
 	trace_put(&w->trace, w->env.now_us, TRACE_session_open, l->s.index, (uint16_t)kind, rport);
 }
 
@@ -314,10 +334,17 @@ void worker_session_timeout(struct worker *w, struct timer *t)
 {
 	struct session *s = CONTAINER_OF(t, struct session, timer);
 	struct link *l = s->conn;
-	if (s->deadline_us == 0)
+	uint64_t until = link_deadline(l);
+	if (until == 0)
 		return;
-	if (s->deadline_us > w->env.now_us) {
-		timer_arm(&w->wheel, &s->timer, (s->deadline_us + 999) / 1000);
+	if (until > w->env.now_us) {
+		timer_arm(&w->wheel, &s->timer, (until + 999) / 1000);
+		return;
+	}
+	if (stream_in_handshake(&s->st)) {
+		stat_inc(&w->stat, STAT_tls_failed_timeout);
+		tcp_abort(l->tcp);
+		link_end(l);
 		return;
 	}
 	s->deadline_us = 0;
@@ -328,6 +355,19 @@ void worker_session_timeout(struct worker *w, struct timer *t)
 	}
 	s->proto->timeout(s);
 	link_settle(l);
+}
+
+unsigned worker_handshakes(struct worker *w)
+{
+	unsigned n = 0;
+	for (struct stream *st; (st = stream_tls_waiting(w->env.tls)) != NULL; n++) {
+		struct session *s = CONTAINER_OF(st, struct session, st);
+		struct link *l = s->conn;
+		if (l->open && !s->st.tx_close)
+			s->proto->input(s);
+		link_settle(l);
+	}
+	return n;
 }
 
 #define CONNECT_TIMEOUT_US (30 * 1000000ull)

@@ -1,7 +1,7 @@
 /*
  * worker_start.c: brings the data plane up in order and takes it down in exactly the reverse order.
  *
- * Order: EAL, packet pools, ports, RCU, store (recovery), password helpers, workers with their layers,
+ * Order: EAL, packet pools, ports, certificates, RCU, store (recovery), password helpers, workers with their layers,
  * the queue's items, listeners, threads. A step that fails undoes all before it and leaves one line.
  */
 #include "worker_int.h"
@@ -49,6 +49,7 @@ static void worker_destroy(struct worker **wp)
 	for (unsigned i = 0; i < w->n_port; i++)
 		port_core_destroy(&w->port[i]);
 	worker_sessions_fini(w);
+	tls_core_destroy(&w->env.tls);
 	spsc_fini(&w->cmd);
 	spsc_fini(&w->reply);
 	free(w);
@@ -93,6 +94,9 @@ static struct worker *worker_create(struct veredus *v, unsigned id)
 	env->trace = &w->trace;
 	env->rnd = &w->rnd;
 	worker_sessions_init(w, c->sessions);
+	env->tls = tls_core_create(v->tls, v->pool, &w->stat);
+	if (env->tls == NULL)
+		goto bad;
 	for (unsigned i = 0; i < v->n_port; i++) {
 		w->port[i] = port_core_create(v->port[i], id, &w->stat);
 		if (w->port[i] == NULL)
@@ -125,7 +129,7 @@ static enum err worker_listen(struct worker *w, char *why, size_t why_size)
 	const struct conf *c = w->env.conf;
 	for (unsigned i = 0; i < c->n_listen; i++) {
 		const struct conf_listen *l = &c->listen[i];
-		enum err e = tcp_listen(w->tcp, &l->addr, l->port, kinds[l->protocol]);
+		enum err e = tcp_listen(w->tcp, &l->addr, l->port, kinds[l->protocol] | (uint64_t)i << 8);
 		if (e != ERR_OK)
 			return fail(why, why_size, e, "%s: listen on port %u: %s", c->file, l->port,
 				    err_text(e));
@@ -284,6 +288,7 @@ static void undo(struct veredus *v)
 		worker_destroy(&v->worker[i]);
 	if (v->rcu != NULL)
 		rcu_destroy(&v->rcu);
+	tls_shared_destroy(&v->tls);
 	for (unsigned i = v->n_port; i-- > 0;)
 		port_close(&v->port[i]);
 	if (v->big != NULL)
@@ -308,6 +313,8 @@ enum err veredus_start(struct veredus **out, const struct conf *c, char *why, si
 	v->n_worker = c->n_workers;
 	v->started_us = clock_us();
 	enum err e = start_ports(v, why, why_size);
+	if (e == ERR_OK)
+		e = worker_tls_start(v, why, why_size);
 	if (e == ERR_OK)
 		e = start_store(v, why, why_size);
 	if (e == ERR_OK)

@@ -126,6 +126,8 @@ packets    = 16384
 connections = 4096
 sessions   = 4096
 relay_from = {{ "198.18.0.1/32", "fd00:198:18::1/128" }}
+# Most cases are about other things than TLS and log in on the cable in clear; cases_tls.py tries the default.
+auth_in_clear = {auth_in_clear}
 
 port wan {{
 	device  = "{device}"
@@ -133,9 +135,10 @@ port wan {{
 	gateway = {{ "198.18.0.1" }}
 }}
 
-listen {{ protocol = smtp port = 25 }}
-listen {{ protocol = pop3 port = 110 }}
-listen {{ protocol = imap port = 143 }}
+listen {{ protocol = smtp port = 25 {starttls} }}
+listen {{ protocol = pop3 port = 110 {starttls} }}
+listen {{ protocol = imap port = 143 {starttls} }}
+{tls}
 
 store {{ engine = local path = "{store}" {store_more} }}
 queue {{ retry_min = "{retry_min}" retry_max = "{retry_max}" expire = "{expire}" }}
@@ -151,7 +154,8 @@ route "other.example"  {{ via = "198.18.0.1:2526" }}
 control {{ socket = "{socket}" }}
 """
 
-DEFAULTS = {"retry_min": "1s", "retry_max": "2s", "expire": "1h", "message_size": "20M", "store_more": ""}
+DEFAULTS = {"retry_min": "1s", "retry_max": "2s", "expire": "1h", "message_size": "20M", "store_more": "",
+            "auth_in_clear": "true", "starttls": "", "tls": ""}
 
 
 class Relay:

@@ -231,6 +231,7 @@ static void d_conf(struct play *p, struct word *w)
 		{"hops_max", offsetof(struct conf, hops_max), 4},
 		{"binarymime", offsetof(struct conf, binarymime), 1},
 		{"errors_max", offsetof(struct conf, errors_max), 4},
+		{"auth_in_clear", offsetof(struct conf, auth_in_clear), 1},
 		{"smtp_timeout_s", offsetof(struct conf, smtp_timeout_s), 4},
 		{"pop3_timeout_s", offsetof(struct conf, pop3_timeout_s), 4},
 		{"imap_timeout_s", offsetof(struct conf, imap_timeout_s), 4},
@@ -249,6 +250,23 @@ static void d_peer(struct play *p, struct word *w)
 	struct session *s = p->h.client[p->client].s;
 	if (!s || !ip_parse(w->v[0], &s->peer))
 		fail(p, "bad address", SPAN(""), w->v[0]);
+}
+
+/* @listen none|starttls|implicit */
+static void d_listen(struct play *p, struct word *w)
+{
+	static const char *const words_of[] = {"none", "starttls", "implicit"};
+	for (unsigned i = 0; i < ARRAY_LEN(words_of); i++)
+		if (span_eq(span_str(words_of[i]), w->v[0]))
+			harness_listen(&p->h, (enum conf_tls)i);
+}
+
+/* The client's handshake; what is said after it goes by TLS. */
+static void d_handshake(struct play *p, struct word *w)
+{
+	harness_handshake(&p->h, p->client);
+	if (!p->h.client[p->client].peer.open)
+		fail(p, "handshake failed", SPAN(""), SPAN(""));
 }
 
 static void d_mailbox(struct play *p, struct word *w)
@@ -412,6 +430,7 @@ static const struct directive {
 	{"expunge", true, d_expunge}, {"stored", true, d_stored},   {"queued", true, d_queued},
 	{"stat", true, d_stat},       {"time", false, d_time},      {"peer", false, d_peer},
 	{"drop", true, d_drop},       {"eof", false, d_eof},        {"closed", true, d_closed},
+	{"listen", true, d_listen},   {"handshake", false, d_handshake},
 	{"alive", true, d_alive},     {"only", true, d_only},           {"shutdown", false, d_shutdown},
 };
 

@@ -1,6 +1,8 @@
 /* harness.c: the loop of a worker without network, for tests. */
 #include "harness.h"
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "fake_store.h"
 
 void harness_init(struct harness *h, const struct proto *proto)
@@ -20,7 +22,7 @@ void harness_init(struct harness *h, const struct proto *proto)
 		.n_domain = 3, .domain = h->domain, .n_route = 2, .route = h->route,
 		.n_relay_from = 1, .relay_from = h->relay_from,
 		.message_size_max = 1 << 20, .recipients_max = 100, .hops_max = 50, .errors_max = 10,
-		.connections_per_ip = 100,
+		.connections_per_ip = 100, .auth_in_clear = true,
 		.smtp_timeout_s = 300, .pop3_timeout_s = 600, .imap_timeout_s = 1800,
 	};
 	h->pool = pkt_pool_create("test", 1 << 20, PKT_ROOM);
@@ -43,6 +45,44 @@ void harness_init(struct harness *h, const struct proto *proto)
 		buf_init(&h->client[i].out);
 }
 
+/* In packets of the size that a network would bring, each byte of ASan's attention. */
+static void feed_raw(struct harness *h, struct session *s, struct span bytes)
+{
+	while (bytes.len) {
+		struct span part = span_head(bytes, 1448);
+		struct pkt *p = pkt_alloc(h->pool);
+		if (!p) /* pkt_heap_fail_after: that is meant for the session */
+			p = pkt_alloc(h->pool);
+		CHECK(p != NULL);
+		uint8_t *to = pkt_append(p, (uint32_t)part.len);
+		memcpy(to, part.p, part.len);
+		stream_feed(&s->st, (struct slice){p, to, (uint32_t)part.len});
+		bytes = span_from(bytes, part.len);
+	}
+	if (!s->st.tx_close)
+		h->proto->input(s);
+}
+
+void harness_listen(struct harness *h, enum conf_tls tls)
+{
+	char dir[] = "/tmp/veredus-harness-XXXXXX", cert[64], key[64], why[256];
+	h->listen.tls = tls;
+	if (h->tls != NULL)
+		return;
+	CHECK(mkdtemp(dir) != NULL);
+	tls_peer_cert(dir, "mx", "ec", "mx.example.net", 10);
+	(void)snprintf(cert, sizeof(cert), "%s/mx.pem", dir);
+	(void)snprintf(key, sizeof(key), "%s/mx.key", dir);
+	struct tls_files files = {cert, key, 0, NULL};
+	struct tls_server *server;
+	CHECK(tls_server_load(&server, &files, 1, why, sizeof(why)) == ERR_OK);
+	(void)unlink(cert);
+	(void)unlink(key);
+	(void)rmdir(dir);
+	h->tls = tls_shared_create(server);
+	h->env.tls = tls_core_create(h->tls, h->pool, h->stat);
+}
+
 void harness_open(struct harness *h, unsigned client)
 {
 	struct harness_client *c = &h->client[client];
@@ -58,18 +98,49 @@ void harness_open(struct harness *h, unsigned client)
 	s->env = &h->env;
 	s->opened_us = h->env.now_us;
 	s->session_id = 0x1000 + client;
+	s->listen = &h->listen;
 	s->index = client;
 	s->gen = ++c->gen;
 	CHECK(ip_parse(SPAN("198.18.0.2"), &s->local) && ip_parse(SPAN("198.51.100.7"), &s->peer));
 	s->peer_port = 40000;
 	arena_init(&s->arena, 1 << 20);
 	c->s = s;
+	if (h->listen.tls == CONF_TLS_IMPLICIT)
+		CHECK(stream_start_tls(&s->st, h->env.tls, h->proto->name));
 	h->proto->open(s);
+	if (h->listen.tls == CONF_TLS_IMPLICIT)
+		harness_handshake(h, client);
+}
+
+/* What the client's TLS has to say goes to the server. */
+static bool peer_flush(struct harness *h, unsigned client)
+{
+	struct harness_client *c = &h->client[client];
+	struct span raw = c->in_tls ? tls_peer_raw(&c->peer) : SPAN("");
+	if (!c->s || raw.len == 0)
+		return false;
+	feed_raw(h, c->s, raw);
+	tls_peer_sent(&c->peer);
+	return true;
+}
+
+void harness_handshake(struct harness *h, unsigned client)
+{
+	struct harness_client *c = &h->client[client];
+	if (c->in_tls || !c->s)
+		return;
+	c->in_tls = true;
+	tls_peer_init(&c->peer, &(struct tls_peer_conf){.name = "mx.example.net"});
+	tls_peer_run(&c->peer);
+	harness_run(h);
 }
 
 void harness_close(struct harness *h, unsigned client)
 {
 	struct session *s = h->client[client].s;
+	if (h->client[client].in_tls)
+		tls_peer_fini(&h->client[client].peer);
+	h->client[client].in_tls = false;
 	if (!s)
 		return;
 	h->client[client].s = NULL;
@@ -129,12 +200,20 @@ static bool turn_output(struct harness *h, unsigned client)
 	stream_taken(&c->s->st);
 	while ((n = stream_out(&c->s->st, h->room, out, ARRAY_LEN(out))) > 0) {
 		for (unsigned i = 0; i < n; i++) {
-			buf_add_span(&c->out, slice_span(&out[i]));
+			if (c->in_tls)
+				tls_peer_feed(&c->peer, slice_span(&out[i]));
+			else
+				buf_add_span(&c->out, slice_span(&out[i]));
 			slice_drop(&out[i]);
 		}
 		did = true;
 		if (h->room != UINT32_MAX)
 			break;
+	}
+	if (c->in_tls) {
+		buf_add_span(&c->out, buf_span(&c->peer.plain));
+		c->peer.plain.len = 0;
+		did |= peer_flush(h, client);
 	}
 	if (c->s->st.tx_abort || c->s->st.failed || (c->s->st.tx_close && stream_pending(&c->s->st) == 0)) {
 		c->aborted = c->s->st.tx_abort || c->s->st.failed;
@@ -146,12 +225,24 @@ static bool turn_output(struct harness *h, unsigned client)
 	return did;
 }
 
+static bool turn_handshakes(struct harness *h)
+{
+	bool did = false;
+	if (h->env.tls == NULL)
+		return false;
+	tls_core_turn(h->env.tls);
+	for (struct stream *st; (st = stream_tls_waiting(h->env.tls)) != NULL; did = true)
+		h->proto->input(CONTAINER_OF(st, struct session, st));
+	return did;
+}
+
 void harness_run(struct harness *h)
 {
 	bool did = true;
 	while (did) {
 		did = turn_store(h);
 		did |= turn_auth(h);
+		did |= turn_handshakes(h);
 		for (unsigned i = 0; i < HARNESS_CLIENTS; i++)
 			did |= turn_output(h, i);
 	}
@@ -162,19 +253,13 @@ void harness_feed(struct harness *h, unsigned client, struct span bytes)
 	struct session *s = h->client[client].s;
 	if (!s)
 		return;
-	/* In packets of the size that a network would bring, each byte of ASan's attention. */
-	while (bytes.len) {
-		struct span part = span_head(bytes, 1448);
-		struct pkt *p = pkt_alloc(h->pool);
-		if (!p) /* pkt_heap_fail_after: that is meant for the session */
-			p = pkt_alloc(h->pool);
-		CHECK(p != NULL);
-		uint8_t *to = pkt_append(p, (uint32_t)part.len);
-		memcpy(to, part.p, part.len);
-		stream_feed(&s->st, (struct slice){p, to, (uint32_t)part.len});
-		bytes = span_from(bytes, part.len);
+	if (h->client[client].in_tls) {
+		tls_peer_write(&h->client[client].peer, bytes);
+		bytes = tls_peer_raw(&h->client[client].peer);
 	}
-	h->proto->input(s);
+	feed_raw(h, s, bytes);
+	if (h->client[client].in_tls)
+		tls_peer_sent(&h->client[client].peer);
 	harness_run(h);
 }
 
@@ -229,6 +314,8 @@ void harness_fini(struct harness *h)
 	}
 	fake_store_hold(h->store, false);
 	harness_run(h);
+	tls_core_destroy(&h->env.tls);
+	tls_shared_destroy(&h->tls);
 	queue_destroy(&h->queue);
 	auth_destroy(&h->auth);
 	fake_store_close(&h->store);

@@ -9,6 +9,7 @@
 #define VEREDUS_HARNESS_H
 
 #include "proto.h"
+#include "tls_peer.h"
 
 #define HARNESS_CLIENTS 4
 #define HARNESS_WALL_US 1767225600000000u /* Thu, 01 Jan 2026 00:00:00 +0000 */
@@ -19,6 +20,8 @@ struct harness_client {
 	struct buf out;      /* said and not yet taken */
 	bool closed;         /* by the server */
 	bool aborted;
+	bool in_tls;         /* peer is the client's TLS: feed and out are what is inside */
+	struct tls_peer peer;
 };
 
 struct harness {
@@ -38,6 +41,8 @@ struct harness {
 	struct conf_domain domain[3];
 	struct conf_route route[2];
 	struct ip_prefix relay_from[1];
+	struct conf_listen listen;
+	struct tls_shared *tls;
 };
 
 /*
@@ -48,6 +53,10 @@ struct harness {
 void harness_init(struct harness *h, const struct proto *proto);
 /* Closes everything; checks that no packet, operation or session is left. */
 void harness_fini(struct harness *h);
+/* From the next harness_open on sessions come by a listener like this; a certificate is made for it. */
+void harness_listen(struct harness *h, enum conf_tls tls);
+/* The client begins its handshake (which need not succeed: client.peer.open). */
+void harness_handshake(struct harness *h, unsigned client);
 void harness_open(struct harness *h, unsigned client);
 /* The connection is gone. */
 void harness_close(struct harness *h, unsigned client);

@@ -9,9 +9,10 @@ const char *imap_capabilities(const struct imap *im, char out[IMAP_CAPS_MAX])
 {
 	int n = snprintf(out, IMAP_CAPS_MAX,
 			 "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN "
-			 "LIST-EXTENDED LIST-STATUS SPECIAL-USE ESEARCH WITHIN STATUS=SIZE APPENDLIMIT=%llu%s",
+			 "LIST-EXTENDED LIST-STATUS SPECIAL-USE ESEARCH WITHIN STATUS=SIZE APPENDLIMIT=%llu%s%s",
 			 (unsigned long long)im->s.env->conf->message_size_max,
-			 im->state == IMAP_NEW ? " AUTH=PLAIN" : "");
+			 im->state == IMAP_NEW && session_offers_tls(&im->s) ? " STARTTLS" : "",
+			 im->state != IMAP_NEW ? "" : session_may_auth(&im->s) ? " AUTH=PLAIN" : " LOGINDISABLED");
 
 	CHECK(n > 0 && n < IMAP_CAPS_MAX);
 	return out;

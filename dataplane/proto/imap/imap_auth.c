@@ -1,5 +1,5 @@
 /*
- * imap_auth.c: LOGIN (RFC 3501 6.2.3) and AUTHENTICATE PLAIN (6.2.2, RFC 4616, with the initial response of
+ * imap_auth.c: STARTTLS (RFC 3501 6.2.1), LOGIN (6.2.3) and AUTHENTICATE PLAIN (6.2.2, RFC 4616, with the initial response of
  * RFC 4959). Passwords are checked by directory/ on other threads; a wrong one is answered a second
  * later, the third ends the session. What a password stood in is wiped.
  */
@@ -34,7 +34,9 @@ void imap_cmd_login(struct imap *im, struct imap_parser *p)
 {
 	struct span user, password;
 
-	if (!imap_parse_sp(p) || !imap_parse_astring(p, &user) || !imap_parse_sp(p) ||
+	if (!session_may_auth(&im->s))
+		imap_finish(im, false, "NO " IMAP_NEEDS_TLS);
+	else if (!imap_parse_sp(p) || !imap_parse_astring(p, &user) || !imap_parse_sp(p) ||
 	    !imap_parse_astring(p, &password) || !imap_parse_end(p))
 		imap_bad(im, "LOGIN wants a user and a password");
 	else
@@ -78,6 +80,22 @@ static void plain(struct imap *im, struct span b64)
 	}
 }
 
+/* RFC 3501 6.2.1: behind the OK nothing is remembered and nothing that came in clear is read. */
+void imap_cmd_starttls(struct imap *im, struct imap_parser *p)
+{
+	if (!imap_parse_end(p)) {
+		imap_bad(im, "STARTTLS takes no argument");
+	} else if (!session_offers_tls(&im->s)) {
+		imap_bad(im, stream_is_tls(&im->s.st) ? "TLS is on already" : "Unknown command");
+	} else {
+		imap_tag_write(im);
+		stream_str(&im->s.st, "OK Begin TLS negotiation now\r\n");
+		imap_end(im);
+		im->n_bad = 0;
+		session_start_tls(&im->s, "imap");
+	}
+}
+
 void imap_cmd_authenticate(struct imap *im, struct imap_parser *p)
 {
 	struct span mechanism;
@@ -86,6 +104,8 @@ void imap_cmd_authenticate(struct imap *im, struct imap_parser *p)
 		imap_bad(im, "AUTHENTICATE wants a mechanism");
 	} else if (!span_ieq(mechanism, SPAN("PLAIN"))) {
 		imap_finish(im, false, "NO [CANNOT] Unknown mechanism");
+	} else if (!session_may_auth(&im->s)) {
+		imap_finish(im, false, "NO " IMAP_NEEDS_TLS);
 	} else if (imap_parse_sp(p)) {
 		/* "=" stands for an empty response (RFC 4959 3), which PLAIN cannot be */
 		plain(im, imap_parse_rest(p));

@@ -200,12 +200,13 @@ static inline uint64_t imap_now(const struct imap *im)
 
 /* ---- imap_any.c ---- */
 imap_command imap_cmd_capability, imap_cmd_noop, imap_cmd_logout, imap_cmd_id, imap_cmd_enable;
-#define IMAP_CAPS_MAX 320
+#define IMAP_CAPS_MAX 360
+#define IMAP_NEEDS_TLS "[PRIVACYREQUIRED] Log in over TLS" /* RFC 5530 */
 /* Writes them to out and returns it. */
 const char *imap_capabilities(const struct imap *im, char out[IMAP_CAPS_MAX]);
 
 /* ---- imap_auth.c ---- */
-imap_command imap_cmd_login, imap_cmd_authenticate;
+imap_command imap_cmd_starttls, imap_cmd_login, imap_cmd_authenticate;
 bool imap_step_sasl(struct imap *im);
 void imap_auth_done(struct session *s, struct auth_op *op);
 /* The second after a wrong password is over. */

@@ -26,6 +26,7 @@ static const struct imap_verb verbs[] = {
 	{NAME("CAPABILITY"), ANY, IMAP_UID_NO, false, imap_cmd_capability},
 	{NAME("NOOP"), ANY, IMAP_UID_NO, false, imap_cmd_noop},
 	{NAME("LOGOUT"), ANY, IMAP_UID_NO, false, imap_cmd_logout},
+	{NAME("STARTTLS"), IMAP_NEW, IMAP_UID_NO, false, imap_cmd_starttls},
 	{NAME("AUTHENTICATE"), IMAP_NEW, IMAP_UID_NO, false, imap_cmd_authenticate},
 	{NAME("LOGIN"), IMAP_NEW, IMAP_UID_NO, false, imap_cmd_login},
 	{NAME("SELECT"), IN, IMAP_UID_NO, false, imap_cmd_select},
@@ -338,6 +339,10 @@ static void command_literal(struct imap *im, enum imap_literal kind, uint64_t le
 
 	if (wrong) {
 		refuse(im, kind, len, true, wrong);
+		return;
+	}
+	if (im->verb->run == imap_cmd_login && !session_may_auth(&im->s)) { /* before the password is there */
+		refuse(im, kind, len, false, IMAP_NEEDS_TLS);
 		return;
 	}
 	if (im->verb->run == imap_cmd_append) {

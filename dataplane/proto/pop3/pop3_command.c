@@ -32,14 +32,20 @@ static unsigned number_of(const struct pop3_session *ps, const struct pop3_msg *
 static void cmd_capa(struct pop3_session *ps, struct span arg)
 {
 	(void)arg;
-	stream_str(&ps->s.st, "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nUSER\r\n"
-			      "EXPIRE NEVER\r\nIMPLEMENTATION veredus\r\n.\r\n");
+	stream_printf(&ps->s.st, "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\n%s%s",
+		      session_may_auth(&ps->s) ? "USER\r\n" : "",
+		      ps->state == POP3_AUTH && session_offers_tls(&ps->s) ? "STLS\r\n" : "");
+	stream_str(&ps->s.st, "EXPIRE NEVER\r\nIMPLEMENTATION veredus\r\n.\r\n");
 }
 
 static void cmd_user(struct pop3_session *ps, struct span arg)
 {
 	free(ps->user);
 	ps->user = NULL;
+	if (!session_may_auth(&ps->s)) {
+		pop3_bad(ps, "-ERR [SYS/PERM] Log in over TLS\r\n");
+		return;
+	}
 	if (arg.len == 0 || memchr(arg.p, 0, arg.len)) {
 		pop3_bad(ps, "-ERR Syntax: USER name\r\n");
 		return;
@@ -62,6 +68,20 @@ static void cmd_pass(struct pop3_session *ps, struct span arg)
 	ps->user = NULL;
 	pop3_login(ps, span_str(user), arg);
 	free(user);
+}
+
+/* RFC 2595 4: nothing is remembered of what was said before. */
+static void cmd_stls(struct pop3_session *ps, struct span arg)
+{
+	(void)arg;
+	if (!session_offers_tls(&ps->s)) {
+		pop3_bad(ps, stream_is_tls(&ps->s.st) ? "-ERR TLS is on already\r\n" : "-ERR Unknown command\r\n");
+		return;
+	}
+	free(ps->user);
+	ps->user = NULL;
+	stream_str(&ps->s.st, "+OK Begin TLS negotiation\r\n");
+	session_start_tls(&ps->s, "pop3");
 }
 
 static void cmd_stat(struct pop3_session *ps, struct span arg)
@@ -156,6 +176,7 @@ static const struct pop3_cmd {
 	{"CAPA", AUTH | TRANS, true, cmd_capa},
 	{"USER", AUTH, false, cmd_user},
 	{"PASS", AUTH, false, cmd_pass},
+	{"STLS", AUTH, true, cmd_stls},
 	{"STAT", TRANS, true, cmd_stat},
 	{"LIST", TRANS, false, cmd_list},
 	{"UIDL", TRANS, false, cmd_uidl},

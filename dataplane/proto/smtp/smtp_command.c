@@ -61,9 +61,10 @@ static void cmd_ehlo(struct smtp_session *ss, struct span arg)
 {
 	if (helo_take(ss, arg, true))
 		smtp_replyf(ss,
-			    "250-%.255s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-CHUNKING\r\n%s"
+			    "250-%.255s\r\n%s250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-CHUNKING\r\n%s"
 			    "250-DSN\r\n250 ENHANCEDSTATUSCODES\r\n",
-			    ss->s.env->conf->hostname, (unsigned long long)ss->s.env->conf->message_size_max,
+			    ss->s.env->conf->hostname, session_offers_tls(&ss->s) ? "250-STARTTLS\r\n" : "",
+			    (unsigned long long)ss->s.env->conf->message_size_max,
 			    ss->s.env->conf->binarymime ? "250-BINARYMIME\r\n" : "");
 }
 
@@ -243,6 +244,12 @@ static void cmd_noop(struct smtp_session *ss, struct span arg)
 	smtp_reply(ss, "250 2.0.0 Ok\r\n");
 }
 
+static void cmd_starttls(struct smtp_session *ss, struct span arg)
+{
+	(void)arg;
+	smtp_tls_command(ss);
+}
+
 /* RFC 5321 3.5.3: we do not say who exists; mail is refused at RCPT. */
 static void cmd_vrfy(struct smtp_session *ss, struct span arg)
 {
@@ -291,6 +298,7 @@ static const struct smtp_cmd {
 	{"BDAT", ANY, SMTP_LINE_MAX_ANY, 0, smtp_chunk_command}, /* its octets have to be read in any state */
 	{"EHLO", ANY, 0, LAST, cmd_ehlo},
 	{"HELO", ANY, 0, LAST, cmd_helo},
+	{"STARTTLS", SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_RCPT), 0, NO_ARG, cmd_starttls},
 	{"RSET", ANY, 0, NO_ARG, cmd_rset},
 	{"NOOP", ANY, 0, 0, cmd_noop},
 	{"QUIT", ANY, 0, NO_ARG, cmd_quit},

@@ -23,7 +23,7 @@
 /* ---- our header lines ---- */
 struct text {
 	size_t len;
-	uint8_t p[2048]; /* sender 320 + name 255 + host 255 + recipient 320, addresses, date: under 1400 */
+	uint8_t p[2048]; /* sender 320 + name 255 + host 255 + recipient 320, addresses, date, TLS: under 1600 */
 };
 
 static void put(struct text *t, struct span s)
@@ -50,14 +50,21 @@ static void put_hex(struct text *t, uint64_t v)
 static void put_received(struct text *t, struct smtp_session *ss)
 {
 	struct session *s = &ss->s;
-	char ip[IP_STR_MAX], date[MAIL_DATE_MAX];
+	char ip[IP_STR_MAX], date[MAIL_DATE_MAX], tls[SMTP_TLS_TEXT];
 	put_str(t, "Received: from ");
 	put_str(t, ss->helo);
 	put_str(t, ip_is4(&s->peer) ? " ([" : " ([IPv6:");
 	put_str(t, ip_format(&s->peer, ip));
-	put_str(t, "])\r\n\tby ");
+	put_str(t, "])\r\n\t");
+	size_t tls_len = smtp_tls_text(ss, tls);
+	if (tls_len > 0) {
+		put(t, span_of(tls, tls_len));
+		put_str(t, "\r\n\t");
+	}
+	put_str(t, "by ");
 	put(t, span_head(span_str(s->env->conf->hostname), 255));
-	put_str(t, ss->esmtp ? " with ESMTP id " : " with SMTP id ");
+	/* RFC 3848 */
+	put_str(t, !ss->esmtp ? " with SMTP id " : tls_len > 0 ? " with ESMTPS id " : " with ESMTP id ");
 	put_hex(t, ss->txn->blob);
 	if (ss->txn->n_rcpt == 1) {
 		put_str(t, "\r\n\tfor <");

@@ -131,6 +131,13 @@ bool smtp_chunk_read(struct smtp_session *ss);
 /* Reads on over ss->skip octets. */
 bool smtp_chunk_skip(struct smtp_session *ss);
 
+/* ---- smtp_tls.c ---- */
+/* STARTTLS (RFC 3207). */
+void smtp_tls_command(struct smtp_session *ss);
+/* "(using VERSION with cipher NAME)" for Received, or nothing in clear; returns its length, under SMTP_TLS_TEXT. */
+#define SMTP_TLS_TEXT 128
+size_t smtp_tls_text(struct smtp_session *ss, char out[SMTP_TLS_TEXT]);
+
 /* ---- smtp_data.c ---- */
 /* The message begins: its id and our headers. False: no memory. */
 bool smtp_body_begin(struct smtp_session *ss);
