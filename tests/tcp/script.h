@@ -1,6 +1,6 @@
 /*
- * script.h: packet scripts: what script.c (the player), script_seg.c (segments as text and as bytes) and
- * script_main.c (the program) share. The language is described in scripts/README.md.
+ * script.h: packet scripts: what script.c (the player), script_cmd.c (its commands), script_seg.c (segments
+ * as text and as bytes) and script_main.c (the program) share. The language is described in scripts/README.md.
  */
 #ifndef VEREDUS_SCRIPT_H
 #define VEREDUS_SCRIPT_H
@@ -87,6 +87,26 @@ struct script {
 /* Plays one file; false: a case failed (told on out). */
 bool script_play(struct script *s, const char *file);
 void script_fail(struct script *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The flow that lines are about. */
+struct script_flow *script_flow_now(struct script *s);
+void script_case_begin(struct script *s, const char *name);
+/* Makes the stack with what was told before; false: it cannot be. */
+bool script_stack_needed(struct script *s);
+/* The oldest packet that was sent; false: none. *tcp: it is one of TCP and g holds it. */
+bool script_take(struct script *s, struct script_got *g, bool *tcp);
+/* Fails the case when a packet waits. */
+void script_nothing_waits(struct script *s);
+void script_inject(struct script *s, const struct script_seg *g);
+/* Runs until a packet waits or the time is over. */
+void script_run_to_packet(struct script *s, uint64_t until_us);
+
+/* ---- script_cmd.c ---- */
+
+/* "10ms", "1.5s" */
+bool script_time_parse(const char *word, uint64_t *us);
+/* A line that is no segment, after_us behind the last. */
+void script_command(struct script *s, uint64_t after_us, char **w, unsigned n);
 
 /* ---- script_seg.c ---- */
 
