@@ -14,9 +14,6 @@
 #define QUOTE6_MAX (1280 - IP6_LEN - ICMP_LEN) /* RFC 4443 2.4 (c) */
 
 enum { ICMP_SOFT = 1, ICMP_HARD = 2, ICMP_TOO_BIG = 3 };
-enum { ICMP4_ECHO_REPLY = 0, ICMP4_UNREACHABLE = 3, ICMP4_ECHO = 8, ICMP4_TIME = 11, ICMP4_PARAM = 12 };
-enum { ICMP6_UNREACHABLE = 1, ICMP6_TOO_BIG = 2, ICMP6_TIME = 3, ICMP6_PARAM = 4, ICMP6_ECHO = 128,
-       ICMP6_ECHO_REPLY = 129, ICMP6_ND_FIRST = 133, ICMP6_ND_LAST = 137 };
 
 /* Turns the request into its answer, in place; takes the packet. */
 static bool echo_reply(struct net_core *n, struct net_seg *seg, bool ip6, uint64_t now_us)
@@ -184,15 +181,14 @@ bool icmp6_input(struct net_core *n, struct net_seg *seg, const uint8_t *l3, uin
 	return false;
 }
 
-COLD void icmp_unreachable(struct net_core *n, const struct net_seg *seg, const uint8_t *l3, bool proto,
-			   uint64_t now_us)
+COLD void icmp_error_send(struct net_core *n, const struct net_seg *seg, const uint8_t *l3, uint8_t type,
+			  uint8_t code, uint32_t field, uint64_t now_us)
 {
 	bool ip6 = !ip_is4(&seg->dst);
 	uint32_t quote = (uint32_t)(seg->l4 - l3) + seg->l4_len, max = ip6 ? QUOTE6_MAX : QUOTE4_MAX;
 	struct net_dst d;
 
-	/* The parameter problem points at the field that named the protocol: known without extension headers. */
-	if (addr_is_multicast(&seg->dst) || (ip6 && proto && seg->l4 != l3 + IP6_LEN))
+	if (addr_is_multicast(&seg->dst))
 		return;
 	if (!bucket_take(&n->errors, now_us)) {
 		stat_inc(n->stat, STAT_net_icmp_limited);
@@ -210,15 +206,10 @@ COLD void icmp_unreachable(struct net_core *n, const struct net_seg *seg, const 
 	if (quote > pkt_room(p) - ICMP_LEN)
 		quote = pkt_room(p) - ICMP_LEN;
 	uint8_t *m = pkt_append(p, ICMP_LEN + quote);
-	memset(m, 0, ICMP_LEN);
-	if (ip6) {
-		m[0] = proto ? ICMP6_PARAM : ICMP6_UNREACHABLE;
-		m[1] = proto ? 1 : 4;
-		m[7] = proto ? 6 : 0;
-	} else {
-		m[0] = ICMP4_UNREACHABLE;
-		m[1] = proto ? 2 : 3;
-	}
+	m[0] = type;
+	m[1] = code;
+	m[2] = m[3] = 0;
+	put32(m + 4, field);
 	memcpy(m + ICMP_LEN, l3, quote);
 	uint32_t sum = ip6 ? csum_pseudo(&d.src, &d.dst, PROTO_ICMP6, ICMP_LEN + quote) : 0;
 	uint16_t c = csum_fold(csum_add(sum, m, ICMP_LEN + quote));

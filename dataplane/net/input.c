@@ -11,10 +11,7 @@
 #include "net_int.h"
 #include "hot.h"
 
-#define EXT_MAX   8 /* IPv6 extension headers */
 #define FRAG_BITS 0x3fff /* MF and offset */
-
-enum { IP6_HOPOPT = 0, IP6_ROUTE = 43, IP6_FRAGMENT = 44, IP6_NONE = 59, IP6_DSTOPT = 60 };
 
 /* RFC 1122 3.2.1.8: source routes are not for end hosts; others are passed over. */
 static bool options4_good(const uint8_t *o, uint32_t len)
@@ -29,62 +26,6 @@ static bool options4_good(const uint8_t *o, uint32_t len)
 		i += o[i + 1];
 	}
 	return true;
-}
-
-/* RFC 8200 4.2: unknown options decide by their top bits whether the packet may live. */
-static bool options6_good(const uint8_t *o, uint32_t len)
-{
-	for (uint32_t i = 0; i < len;) {
-		if (o[i] == 0) {
-			i++;
-			continue;
-		}
-		if (len - i < 2 || o[i + 1] > len - i - 2 || (o[i] & 0xc0) != 0)
-			return false;
-		i += 2u + o[i + 1];
-	}
-	return true;
-}
-
-bool ip6_skip(const uint8_t *l3, uint32_t len, uint32_t *off, uint8_t *proto, enum stat_id *why)
-{
-	*why = STAT_net_bad_ip6;
-	for (unsigned k = 0; k < EXT_MAX; k++) {
-		const uint8_t *h = l3 + *off;
-		uint32_t left = len - *off, size;
-
-		if (*proto != IP6_HOPOPT && *proto != IP6_DSTOPT && *proto != IP6_ROUTE &&
-		    *proto != IP6_FRAGMENT)
-			return true;
-		if (left < 8)
-			return false;
-		size = *proto == IP6_FRAGMENT ? 8 : 8 + h[1] * 8u;
-		if (size > left)
-			return false;
-		switch (*proto) {
-		case IP6_HOPOPT:
-			if (k > 0 || !options6_good(h + 2, size - 2))
-				return false;
-			break;
-		case IP6_DSTOPT:
-			if (!options6_good(h + 2, size - 2))
-				return false;
-			break;
-		case IP6_ROUTE:
-			if (h[3] != 0) /* segments left: we are no router (and RFC 5095) */
-				return false;
-			break;
-		default:
-			/* A fragment that is the whole packet (RFC 6946) is just a packet. */
-			if (get16(h + 2) & 0xfff9) {
-				*why = STAT_net_fragment_drop;
-				return false;
-			}
-		}
-		*proto = h[0];
-		*off += size;
-	}
-	return false;
 }
 
 static inline bool source4_good(const struct net_core *n, const struct ip_addr *a)
@@ -122,10 +63,110 @@ static inline bool tcp_segment(struct net_core *n, struct net_seg *seg, bool tru
 	return true;
 }
 
-static bool other_proto(struct net_core *n, struct net_seg *seg, const uint8_t *l3, uint64_t now_us)
+/* nh_at: where in the packet the protocol is named. */
+static bool other_proto(struct net_core *n, struct net_seg *seg, const uint8_t *l3, uint32_t nh_at,
+			uint64_t now_us)
 {
-	icmp_unreachable(n, seg, l3, true, now_us);
+	if (ip_is4(&seg->dst))
+		icmp_error_send(n, seg, l3, ICMP4_UNREACHABLE, 2, 0, now_us);
+	else if (n->primary) /* every worker has a copy */
+		icmp_error_send(n, seg, l3, ICMP6_PARAM, 1, nh_at, now_us);
 	return net_drop(n, seg->pkt, STAT_net_unknown_proto);
+}
+
+/* What every worker was given a copy of is the flow owner's: the others are silent. */
+static bool mine(const struct net_core *n, const struct net_seg *seg)
+{
+	const uint8_t *h = seg->l4;
+
+	return seg->l4_len < 4 ||
+	       net_flow_owner(n, seg->port, &seg->src, &seg->dst, get16(h), get16(h + 2)) == n->worker;
+}
+
+/* The payload of IP for one of the protocols that are spoken here; seg is set but for what tcp_segment sets. */
+static inline bool payload4(struct net_core *n, struct net_seg *seg, uint8_t *l3, bool trusted, uint64_t now_us)
+{
+	if (LIKELY(l3[9] == PROTO_TCP))
+		return tcp_segment(n, seg, trusted);
+	if (l3[9] == PROTO_ICMP)
+		return icmp4_input(n, seg, l3, now_us);
+	if (l3[9] != PROTO_UDP)
+		return other_proto(n, seg, l3, 0, now_us);
+	udp_input(n, seg, l3, trusted, now_us);
+	return false;
+}
+
+static inline bool payload6(struct net_core *n, struct net_seg *seg, uint8_t *l3, const struct ip6_walk *w,
+			    bool trusted, uint64_t now_us)
+{
+	if (w->proto == PROTO_ICMP6) {
+		/* RFC 6980: neighbour discovery never comes in fragments. */
+		if (w->fragment && seg->l4_len && seg->l4[0] >= 133 && seg->l4[0] <= 137)
+			return net_drop(n, seg->pkt, STAT_net_bad_nd);
+		return icmp6_input(n, seg, l3, now_us);
+	}
+	if (UNLIKELY(addr_is_multicast(&seg->dst)))
+		return net_drop(n, seg->pkt, STAT_net_not_ours);
+	if (LIKELY(w->proto == PROTO_TCP))
+		return tcp_segment(n, seg, trusted);
+	if (w->proto == IP6_NONE)
+		return net_drop(n, seg->pkt, STAT_net_unknown_proto);
+	if (w->proto != PROTO_UDP)
+		return other_proto(n, seg, l3, w->nh_at, now_us);
+	udp_input(n, seg, l3, trusted, now_us);
+	return false;
+}
+
+/* A fragment of IPv4; whole packets come out. */
+COLD static bool fragment4(struct net_core *n, struct net_seg *seg, const uint8_t *l3, uint64_t now_us)
+{
+	uint8_t *whole = frag4_input(n, seg, l3, now_us);
+
+	if (!whole)
+		return false;
+	if ((whole[9] == PROTO_TCP || whole[9] == PROTO_UDP) && !mine(n, seg)) {
+		pkt_free(seg->pkt);
+		return false;
+	}
+	return payload4(n, seg, whole, false, now_us);
+}
+
+/* IPv6 whose first header is not TCP: extension headers, fragments. */
+COLD static bool extended6(struct net_core *n, struct net_seg *seg, uint8_t *l3, uint32_t len, bool trusted,
+			   uint64_t now_us)
+{
+	struct ip6_walk w = {.proto = l3[6], .off = IP6_LEN, .nh_at = 6};
+	bool group = addr_is_multicast(&seg->dst), nobody = ip_is_any(&seg->src), copied = false;
+
+	for (;;) {
+		bool good = ip6_walk(l3, len, &w);
+		seg->l4 = l3 + w.off;
+		seg->l4_len = len - w.off;
+		/* Only a check for duplicates comes from nobody. */
+		if (!(nobody && good && w.proto == PROTO_ICMP6) && !source6_good(n, &seg->src))
+			return net_drop(n, seg->pkt, STAT_net_bad_src);
+		if (!good) {
+			if (w.report && !group && n->primary)
+				icmp_error_send(n, seg, l3, ICMP6_PARAM, w.code, w.at, now_us);
+			return net_drop(n, seg->pkt, w.why);
+		}
+		copied = copied || w.off != IP6_LEN;
+		if (w.proto != IP6_FRAGMENT)
+			break;
+		if (group || w.fragment == 2) /* fragments of fragments */
+			return net_drop(n, seg->pkt, STAT_net_fragment_drop);
+		l3 = frag6_input(n, seg, l3, &w, now_us);
+		if (!l3)
+			return false;
+		trusted = false;
+		len = IP6_LEN + get16(l3 + 4);
+		w = (struct ip6_walk){.proto = l3[6], .off = IP6_LEN, .nh_at = 6, .fragment = 2};
+	}
+	if (copied && (w.proto == PROTO_TCP || w.proto == PROTO_UDP) && !mine(n, seg)) {
+		pkt_free(seg->pkt);
+		return false;
+	}
+	return payload6(n, seg, l3, &w, trusted, now_us);
 }
 
 static bool ip4_input(struct net_core *n, unsigned port, struct pkt *p, uint64_t now_us,
@@ -155,15 +196,8 @@ static bool ip4_input(struct net_core *n, unsigned port, struct pkt *p, uint64_t
 	if (UNLIKELY(!source4_good(n, &seg->src)))
 		return net_drop(n, p, STAT_net_bad_src);
 	if (UNLIKELY(get16(l3 + 6) & FRAG_BITS))
-		return net_drop(n, p, STAT_net_fragment_drop);
-	if (LIKELY(l3[9] == PROTO_TCP))
-		return tcp_segment(n, seg, l4_trusted(n, port, p));
-	if (l3[9] == PROTO_ICMP)
-		return icmp4_input(n, seg, l3, now_us);
-	if (l3[9] != PROTO_UDP)
-		return other_proto(n, seg, l3, now_us);
-	udp_input(n, seg, l3, l4_trusted(n, port, p), now_us);
-	return false;
+		return fragment4(n, seg, l3, now_us);
+	return payload4(n, seg, l3, l4_trusted(n, port, p), now_us);
 }
 
 /* A group that we are in: all nodes, or solicited-node (which address, ND will see). */
@@ -177,8 +211,7 @@ static bool ip6_input(struct net_core *n, unsigned port, struct pkt *p, uint64_t
 		      struct net_seg *seg)
 {
 	uint8_t *eth = pkt_data_inline(p), *l3 = eth + ETH_LEN;
-	uint32_t len = pkt_len_inline(p) - ETH_LEN, off = IP6_LEN;
-	enum stat_id why;
+	uint32_t len = pkt_len_inline(p) - ETH_LEN;
 
 	if (UNLIKELY(len < IP6_LEN || l3[0] >> 4 != 6 || get16(l3 + 4) > len - IP6_LEN))
 		return net_drop(n, p, STAT_net_bad_ip6);
@@ -192,27 +225,15 @@ static bool ip6_input(struct net_core *n, unsigned port, struct pkt *p, uint64_t
 	if (UNLIKELY(ip_is4(&seg->dst) || (group ? !our_group(&seg->dst)
 						 : (eth[0] & 1) || !net_local(n, &seg->dst))))
 		return net_drop(n, p, STAT_net_not_ours);
-	uint8_t proto = l3[6];
-	if (UNLIKELY(proto != PROTO_TCP && !ip6_skip(l3, len, &off, &proto, &why)))
-		return net_drop(n, p, why);
-	seg->l4 = l3 + off;
-	seg->l4_len = len - off;
-	/* Only a check for duplicates comes from nobody. */
-	bool nobody = ip_is_any(&seg->src) && proto == PROTO_ICMP6;
-	if (UNLIKELY(!nobody && !source6_good(n, &seg->src)))
+	if (UNLIKELY(l3[6] != PROTO_TCP))
+		return extended6(n, seg, l3, len, l4_trusted(n, port, p), now_us);
+	seg->l4 = l3 + IP6_LEN;
+	seg->l4_len = len - IP6_LEN;
+	if (UNLIKELY(!source6_good(n, &seg->src)))
 		return net_drop(n, p, STAT_net_bad_src);
-	if (proto == PROTO_ICMP6)
-		return icmp6_input(n, seg, l3, now_us);
 	if (UNLIKELY(group))
 		return net_drop(n, p, STAT_net_not_ours);
-	if (LIKELY(proto == PROTO_TCP))
-		return tcp_segment(n, seg, l4_trusted(n, port, p));
-	if (proto == IP6_NONE)
-		return net_drop(n, p, STAT_net_unknown_proto);
-	if (proto != PROTO_UDP)
-		return other_proto(n, seg, l3, now_us);
-	udp_input(n, seg, l3, l4_trusted(n, port, p), now_us);
-	return false;
+	return tcp_segment(n, seg, l4_trusted(n, port, p));
 }
 
 static inline bool frame_input(struct net_core *n, unsigned port, struct pkt *p, uint64_t now_us,

@@ -172,6 +172,8 @@ struct net_core *net_create(const struct conf *c, struct port_core **ports, stru
 	for (unsigned i = 0; i < PENDING_MAX; i++)
 		n->pending[i].next = (uint16_t)(i + 1 < PENDING_MAX ? i + 2 : 0);
 	n->pending_free = 1;
+	n->worker = port_core_worker(ports[0]);
+	frag_init(n);
 	for (unsigned i = 0; i < n_ports; i++)
 		add_port(n, i, &c->port[i], ports[i], shared[i]);
 	n->n_port = n_ports;
@@ -186,6 +188,7 @@ void net_destroy(struct net_core **pn)
 		return;
 	neigh_fini(n);
 	udp_fini(n);
+	frag_fini(n);
 	for (unsigned i = 0; i < n->n_port && n->own_ports; i++) {
 		port_core_destroy(&n->port[i].pc);
 		port_close(&n->port[i].shared);
@@ -249,6 +252,8 @@ void net_timers(struct net_core *n, uint64_t now_us)
 		announce(n, now_us);
 	if (UNLIKELY(n->tentative))
 		dad_done(n, now_us);
+	if (n->frag.n)
+		frag_timers(n, now_us);
 	if (n->n_timed && now_us >= n->neigh_scan_us)
 		neigh_timers(n, now_us);
 }

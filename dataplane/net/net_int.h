@@ -22,6 +22,10 @@
 #define ICMP_LEN  8
 #define TTL       64
 
+enum { ICMP4_ECHO_REPLY = 0, ICMP4_UNREACHABLE = 3, ICMP4_ECHO = 8, ICMP4_TIME = 11, ICMP4_PARAM = 12 };
+enum { ICMP6_UNREACHABLE = 1, ICMP6_TOO_BIG = 2, ICMP6_TIME = 3, ICMP6_PARAM = 4, ICMP6_ECHO = 128,
+       ICMP6_ECHO_REPLY = 129, ICMP6_ND_FIRST = 133, ICMP6_ND_LAST = 137 };
+enum { IP6_HOPOPT = 0, IP6_ROUTE = 43, IP6_FRAGMENT = 44, IP6_NONE = 59, IP6_DSTOPT = 60 };
 enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_ICMP6 = 58 };
 
 static inline uint16_t get16(const uint8_t *p)
@@ -133,6 +137,36 @@ struct bucket {
 	uint32_t tokens, per_s, burst;
 };
 
+#define FRAG_MAX     256  /* packets being put together */
+#define FRAG_SRC_MAX 16	  /* of one source */
+#define FRAG_BYTES   1992 /* payload of one: it is put together in one packet buffer */
+#define FRAG_BLOCKS  ((FRAG_BYTES + 7) / 8)
+
+struct frag {
+	struct ip_addr src, dst;
+	uint32_t id;
+	uint8_t proto; /* IPv4: part of the name; IPv6: as the first fragment says */
+	uint8_t port, ecn;
+	uint16_t next;	     /* in the hash chain: slot + 1 */
+	uint16_t older, newer; /* slot + 1 */
+	uint32_t total;	     /* payload bytes, once the last fragment came; else 0 */
+	uint32_t high;	     /* where the fragment that reaches farthest ends */
+	uint32_t first_len;  /* bytes of the fragment at offset 0 */
+	uint32_t blocks;     /* how many bits of have are set */
+	uint64_t deadline;
+	struct pkt *pkt; /* NULL: fragments overlapped; what else comes is dropped */
+	uint64_t have[(FRAG_BLOCKS + 63) / 64];
+	uint64_t starts[(FRAG_BLOCKS + 63) / 64]; /* with which blocks fragments begin */
+};
+
+struct frag_table {
+	struct frag e[FRAG_MAX];
+	uint16_t hash[FRAG_MAX];
+	uint8_t by_src[FRAG_MAX]; /* how many of sources with this hash */
+	uint16_t oldest, newest, free; /* slot + 1 */
+	unsigned n, n_max;
+};
+
 #define UDP_BIND_MAX 64
 #define UDP_QUEUE    256
 struct udp_bind {
@@ -148,6 +182,7 @@ struct net_core {
 	struct net_port port[PORT_MAX];
 	unsigned n_port;
 	bool primary;
+	unsigned worker;
 	bool own_ports; /* made by net_create_test */
 	uint16_t ip_id;
 	struct net_addr *addr;
@@ -169,6 +204,7 @@ struct net_core {
 	struct neigh neigh[NEIGH_MAX];
 	struct pending pending[PENDING_MAX];
 	uint16_t pending_free;
+	struct frag_table frag;
 };
 
 /* net.c */
@@ -216,12 +252,34 @@ void nd_solicit(struct net_core *n, unsigned port, const struct ip_addr *src,
 /* icmp.c; seg: src, dst, l4, l4_len, port, ecn are set. l3: the IP header */
 bool icmp4_input(struct net_core *n, struct net_seg *seg, const uint8_t *l3, uint64_t now_us);
 bool icmp6_input(struct net_core *n, struct net_seg *seg, const uint8_t *l3, uint64_t now_us);
-/* Port (proto false) or protocol unreachable about the packet at l3, within the rate limit. */
-void icmp_unreachable(struct net_core *n, const struct net_seg *seg, const uint8_t *l3, bool proto,
-		      uint64_t now_us);
-/* Walks IPv6 extension headers from *off (after the fixed header) on; *proto: first next header, then
- * the upper one. in_quote: inside an ICMP error. False: cut, too many, or not for an end node; *why. */
-bool ip6_skip(const uint8_t *l3, uint32_t len, uint32_t *off, uint8_t *proto, enum stat_id *why);
+/* An ICMP error of this type about the packet at l3, within the rate limit; field: the second word. seg as above,
+ * l4 behind whatever part of the header is good. Nothing about packets to a group. */
+void icmp_error_send(struct net_core *n, const struct net_seg *seg, const uint8_t *l3, uint8_t type, uint8_t code,
+		     uint32_t field, uint64_t now_us);
+
+/* ext6.c */
+struct ip6_walk {
+	uint32_t off;	  /* how far it came: an upper header, or a fragment header that matters */
+	uint32_t nh_at;	  /* offset of the field that named proto */
+	uint8_t proto;	  /* of what stands at off */
+	uint8_t fragment; /* 1: a fragment header that is of no consequence was passed; 2: put together from fragments */
+	bool report;	  /* false was returned, and the sender should hear: parameter problem */
+	uint8_t code;
+	uint32_t at; /* the offending byte */
+	enum stat_id why;
+};
+/* Walks the extension headers from w->off on, of which w->nh_at named w->proto. Stops at an upper protocol, or at a
+ * fragment header that is not that of a whole packet. False: cut, too many, or not for an end node. */
+bool ip6_walk(const uint8_t *l3, uint32_t len, struct ip6_walk *w);
+
+/* frag.c: take seg->pkt. When it completes a packet: its IP header, in a new packet in seg->pkt, with l4, l4_len and
+ * ecn of seg set; else NULL. */
+uint8_t *frag4_input(struct net_core *n, struct net_seg *seg, const uint8_t *l3, uint64_t now_us);
+uint8_t *frag6_input(struct net_core *n, struct net_seg *seg, const uint8_t *l3, const struct ip6_walk *w,
+		     uint64_t now_us);
+void frag_init(struct net_core *n);
+void frag_timers(struct net_core *n, uint64_t now_us);
+void frag_fini(struct net_core *n);
 
 /* udp.c */
 void udp_input(struct net_core *n, struct net_seg *seg, const uint8_t *l3, bool trusted,

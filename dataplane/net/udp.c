@@ -58,7 +58,10 @@ void udp_input(struct net_core *n, struct net_seg *seg, const uint8_t *l3, bool 
 	struct udp_bind *b = bind_find(n, get16(h + 2));
 	if (!b) {
 		stat_inc(n->stat, STAT_net_udp_no_port);
-		icmp_unreachable(n, seg, l3, false, now_us);
+		if (ip_is4(&seg->dst))
+			icmp_error_send(n, seg, l3, ICMP4_UNREACHABLE, 3, 0, now_us);
+		else
+			icmp_error_send(n, seg, l3, ICMP6_UNREACHABLE, 4, 0, now_us);
 	} else if (b->n == UDP_QUEUE) {
 		stat_inc(n->stat, STAT_net_udp_full);
 	} else {

@@ -69,11 +69,10 @@ enum flow_kind flow_of_frame(const uint8_t *frame, uint32_t len, uint32_t *hash)
 		return FLOW_ALL;
 	case 0x0800: {
 		uint32_t ihl = (l3[0] & 15u) * 4;
-		if (l3[9] == 1)
+		/* Fragments have no ports where ports belong: all put them together, the owner goes on. */
+		if (l3[9] == 1 || (word16(l3 + 6) & 0x3fff))
 			return FLOW_ALL;
-		/* Fragments have no ports where ports belong. */
-		if ((l3[9] != 6 && l3[9] != 17) || (word16(l3 + 6) & 0x3fff) || ihl < 20 ||
-		    l3_len < ihl + 4)
+		if ((l3[9] != 6 && l3[9] != 17) || ihl < 20 || l3_len < ihl + 4)
 			return FLOW_HERE;
 		return hash_frame(l3 + 12, 8, l3 + ihl, hash);
 	}
@@ -84,7 +83,7 @@ enum flow_kind flow_of_frame(const uint8_t *frame, uint32_t len, uint32_t *hash)
 			return FLOW_ALL;
 		if (l3[6] == 6 || l3[6] == 17)
 			return hash_frame(l3 + 8, 32, l3 + 40, hash);
-		/* Behind extension headers a device does not look either; all decide by themselves. */
+		/* Behind extension headers a device does not look either: all look, the owner goes on. */
 		return FLOW_ALL;
 	default:
 		return FLOW_HERE;

@@ -60,6 +60,7 @@ void port_close(struct port **p);
 const struct port_info *port_info(const struct port *p);
 struct port_core *port_core_create(struct port *p, unsigned worker, struct stat *stat);
 void port_core_destroy(struct port_core **pc);
+unsigned port_core_worker(const struct port_core *pc);
 
 /* Up to max packets for this worker; each holds one frame. Returns the count. */
 unsigned port_receive(struct port_core *pc, struct pkt **out, unsigned max);

@@ -33,6 +33,11 @@ void port_core_destroy(struct port_core **pc)
 	*pc = NULL;
 }
 
+unsigned port_core_worker(const struct port_core *pc)
+{
+	return pc->worker;
+}
+
 #include "hot.h"
 
 #define STUCK_MAX  256 /* flushes without progress after which a waiting frame is dropped */

@@ -58,6 +58,12 @@ void port_core_destroy(struct port_core **pc)
 	*pc = NULL;
 }
 
+unsigned port_core_worker(const struct port_core *pc)
+{
+	(void)pc;
+	return 0;
+}
+
 unsigned port_receive(struct port_core *pc, struct pkt **out, unsigned max)
 {
 	(void)pc, (void)out, (void)max;

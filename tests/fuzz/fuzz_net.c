@@ -1,7 +1,7 @@
 /*
  * fuzz_net.c: frames into a net core. Input: runs of [kind][length, 2 bytes][frame]; kind bit 0: make the
  * checksums right first (else almost nothing gets behind them), bits 1..7: how much time passes before, in
- * steps of 100 ms. We are 198.18.0.2/24 and fd00:198:18::2/64 with MAC 02:00:00:00:00:02; UDP port 7 is
+ * steps of 100 ms; only the IP header's for a fragment. We are 198.18.0.2/24 and fd00:198:18::2/64 with MAC 02:00:00:00:00:02; UDP port 7 is
  * bound and gives back what it gets. Every segment that comes out is touched from end to end.
  */
 #include <stdlib.h>
@@ -44,6 +44,8 @@ static void seal(uint8_t *f, uint32_t len)
 			return;
 		l3[10] = l3[11] = 0;
 		put_sum(l3 + 10, csum_add(0, l3, off));
+		if (g16(l3 + 6) & 0x3fff)
+			return; /* a fragment: what is inside is summed as a whole, by the seed */
 		proto = l3[9];
 		uint32_t be[2];
 		memcpy(be, l3 + 12, 8);
@@ -58,6 +60,8 @@ static void seal(uint8_t *f, uint32_t len)
 		/* Behind extension headers, as far as they are plain. */
 		while ((proto == 0 || proto == 43 || proto == 44 || proto == 60) && off + 8 <= total) {
 			uint32_t step = proto == 44 ? 8 : 8 + l3[off + 1] * 8u;
+			if (proto == 44 && (g16(l3 + off + 2) & 0xfff9))
+				return;
 			proto = l3[off];
 			off += step;
 		}

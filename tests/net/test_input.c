@@ -196,14 +196,15 @@ Test(input, ip6_extension_headers)
 		{0, 8, {6, 0, 0, 0, 0, 0, 0, 1}, false, STAT_net_bad_ip6},        /* option cut */
 		{0, 16, {60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4}, true, 0},          /* with destination */
 		{60, 16, {0, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4}, false, STAT_net_bad_ip6}, /* not first */
-		{60, 16, {6, 1, 1, 12}, true, 0},                                 /* 16 bytes long */
+		{60, 16, {6, 1, 0x1e, 12}, true, 0},                              /* 16 bytes long */
+		{60, 16, {6, 1, 1, 12}, false, STAT_net_bad_ip6},                 /* more padding than aligns */
 		{60, 8, {6, 255, 1, 4}, false, STAT_net_bad_ip6},                 /* longer than all */
 		{43, 8, {6, 0, 0, 0}, true, 0},                                   /* routing, at its end */
 		{43, 8, {6, 0, 0, 1}, false, STAT_net_bad_ip6},
 		{43, 8, {6, 0, 4, 255}, false, STAT_net_bad_ip6},
 		{44, 8, {6, 0, 0, 0, 1, 2, 3, 4}, true, 0},                       /* atomic fragment */
 		{44, 8, {6, 0, 0, 1, 1, 2, 3, 4}, false, STAT_net_fragment_drop},
-		{44, 8, {6, 0, 0, 8, 1, 2, 3, 4}, false, STAT_net_fragment_drop},
+		{44, 8, {6, 0, 0, 9, 1, 2, 3, 4}, false, STAT_net_fragment_drop},
 		{44, 8, {6, 0, 255, 248, 1, 2, 3, 4}, false, STAT_net_fragment_drop},
 		{51, 8, {6, 0, 0, 0}, false, STAT_net_unknown_proto},             /* AH */
 		{59, 8, {6, 0, 0, 0}, false, STAT_net_unknown_proto},             /* none */
