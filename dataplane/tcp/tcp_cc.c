@@ -1,7 +1,9 @@
 /*
  * tcp_cc.c: congestion control as const tables: NewReno (RFC 5681, 3465) and CUBIC (RFC 8312/9438).
  *
- * A table says how cwnd grows on acknowledgments and what ssthresh a loss gives. What to send and
+ * A table says how cwnd grows on acknowledgments and what ssthresh a loss gives; slow start, with
+ * HyStart++ (9406) while no loss was seen, is the same for all. cwnd grows only where it is what holds
+ * the sender back (tcp_recover.c asks TF_CWND_FULL; 7661), and a loss counts from what was in flight. What to send and
  * when a loss happened is tcp_recover.c's and tcp_output.c's. State lives in tcp_conn.cc. Integers
  * only. Hot path.
  */
@@ -25,15 +27,76 @@ static void grow(struct tcp_conn *c, uint32_t by)
 	c->cwnd = c->cwnd > CWND_MAX - by ? CWND_MAX : c->cwnd + by;
 }
 
-/* RFC 5681 3.1 with RFC 3465's limit of 2 segments an ACK; after a timeout 1 (3465 2.3). Returns
- * what slow start left of the acknowledged bytes. */
-static uint32_t slow_start(struct tcp_conn *c, uint32_t acked)
+/* ---- slow start ---- */
+
+/* HyStart++ (RFC 9406) lives in cc until the first slow start ends; the rest of the life is the table's.
+ * Round trips that get longer mean that the queue at the bottleneck fills: time to grow slowly, long
+ * before it overflows and a whole window of losses comes back. */
+struct hystart {
+	uint32_t round_end;    /* sequence number that ends the round */
+	uint32_t last_us, min_us; /* shortest round trip of the last round and of this one, 0 = none */
+	uint32_t base_us;      /* conservative slow start: the one that began it; 0 = not in it */
+	uint32_t samples;      /* in this round */
+	uint32_t rounds;       /* of conservative slow start */
+};
+static_assert(sizeof(struct hystart) <= sizeof(((struct tcp_conn *)0)->cc), "room");
+
+#define HY_MIN_US     4000
+#define HY_MAX_US     16000
+#define HY_SAMPLES    8
+#define HY_CSS_DIV    4
+#define HY_CSS_ROUNDS 5
+#define HY_LIMIT      8 /* segments that one ACK may add */
+
+static bool first_slow_start(const struct tcp_conn *c)
 {
-	uint32_t limit = c->recovery == TCP_REC_LOSS ? c->mss : 2u * c->mss;
-	uint32_t by = min32(acked, limit);
+	return c->ssthresh == UINT32_MAX;
+}
+
+/* Section 4.2. True: slow start is over. */
+static bool hystart(struct tcp_conn *c, uint32_t rtt_us)
+{
+	struct hystart *h = (struct hystart *)(void *)c->cc;
+
+	if (rtt_us) {
+		h->min_us = h->min_us ? min32(h->min_us, rtt_us) : rtt_us;
+		h->samples++;
+	}
+	if (h->samples >= HY_SAMPLES && h->base_us) {
+		if (h->min_us < h->base_us) { /* it was for nothing */
+			h->base_us = 0;
+			h->rounds = 0;
+		}
+	} else if (h->samples >= HY_SAMPLES && h->last_us) {
+		uint32_t slack = max32(HY_MIN_US, min32(h->last_us / 8, HY_MAX_US));
+		if (h->min_us >= h->last_us + slack)
+			h->base_us = h->min_us;
+	}
+	if (h->round_end && seq_lt(c->snd_una, h->round_end))
+		return false;
+	h->round_end = c->snd_max ? c->snd_max : 1;
+	h->last_us = h->min_us;
+	h->min_us = h->samples = 0;
+	return h->base_us && ++h->rounds > HY_CSS_ROUNDS;
+}
+
+/* RFC 5681 3.1 with byte counting (3465; after a timeout 1 segment an ACK, 2.3). Returns what slow start
+ * left of the acknowledged bytes. */
+static uint32_t slow_start(struct tcp_conn *c, uint32_t acked, uint32_t rtt_us)
+{
+	uint32_t by = min32(acked, c->recovery == TCP_REC_LOSS ? c->mss : HY_LIMIT * c->mss);
 
 	if (c->cwnd >= c->ssthresh)
 		return acked;
+	if (first_slow_start(c)) {
+		if (hystart(c, rtt_us)) {
+			c->ssthresh = c->cwnd;
+			c->core->cc->init(c);
+			return acked;
+		}
+		if (((struct hystart *)(void *)c->cc)->base_us)
+			by /= HY_CSS_DIV;
+	}
 	if (by > c->ssthresh - c->cwnd)
 		by = c->ssthresh - c->cwnd;
 	grow(c, by);
@@ -52,11 +115,11 @@ static void reno_init(struct tcp_conn *c)
 	memset(c->cc, 0, sizeof(c->cc));
 }
 
-static void reno_acked(struct tcp_conn *c, uint32_t acked, uint64_t now_us)
+static void reno_acked(struct tcp_conn *c, uint32_t acked, uint32_t rtt_us, uint64_t now_us)
 {
 	struct reno *r = (struct reno *)(void *)c->cc;
 
-	acked = slow_start(c, acked);
+	acked = slow_start(c, acked, rtt_us);
 	if (!acked || c->cwnd < c->ssthresh)
 		return;
 	r->acked += acked;
@@ -123,11 +186,11 @@ static uint32_t cubic_at(const struct tcp_conn *c, const struct cubic *q, uint64
 				: (uint32_t)min32((uint32_t)(q->origin + delta), CWND_MAX);
 }
 
-static void cubic_acked(struct tcp_conn *c, uint32_t acked, uint64_t now_us)
+static void cubic_acked(struct tcp_conn *c, uint32_t acked, uint32_t rtt_us, uint64_t now_us)
 {
 	struct cubic *q = (struct cubic *)(void *)c->cc;
 
-	acked = slow_start(c, acked);
+	acked = slow_start(c, acked, rtt_us);
 	if (!acked || c->cwnd < c->ssthresh)
 		return;
 	if (!q->epoch_us) {
@@ -172,9 +235,13 @@ static uint32_t cubic_loss(struct tcp_conn *c, uint32_t flight, uint64_t now_us)
 {
 	struct cubic *q = (struct cubic *)(void *)c->cc;
 
+	if (first_slow_start(c))
+		cubic_init(c);
 	q->epoch_us = 0;
-	/* 4.7, fast convergence: give way when this maximum is below the last */
-	q->w_max = c->cwnd < q->w_max ? (uint32_t)((uint64_t)c->cwnd * 85 / 100) : c->cwnd;
+	/* 4.7, fast convergence: give way when this maximum is below the last. Well below: the same
+	 * wall is met a little earlier or later each time, and giving way then cost 15 % of the
+	 * window that the model of section 5 has. */
+	q->w_max = c->cwnd < q->w_max - q->w_max / 20 ? (uint32_t)((uint64_t)c->cwnd * 85 / 100) : c->cwnd;
 	return max32((uint32_t)((uint64_t)min32(c->cwnd, max32(flight, c->mss)) * 7 / 10),
 		     2u * c->mss);
 }

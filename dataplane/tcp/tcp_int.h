@@ -608,8 +608,8 @@ void tcp_recovery_sent(struct tcp_conn *c, uint32_t len, bool again);
 struct tcp_cc_ops {
 	const char *name;
 	void (*init)(struct tcp_conn *c);
-	/* acked bytes were acknowledged outside of fast recovery */
-	void (*acked)(struct tcp_conn *c, uint32_t acked, uint64_t now_us);
+	/* acked bytes were acknowledged outside of fast recovery; rtt_us: round trip seen by it, or 0 */
+	void (*acked)(struct tcp_conn *c, uint32_t acked, uint32_t rtt_us, uint64_t now_us);
 	/* A loss: the new ssthresh. flight: bytes outstanding. */
 	uint32_t (*loss)(struct tcp_conn *c, uint32_t flight, uint64_t now_us);
 };

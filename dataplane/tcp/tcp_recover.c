@@ -331,7 +331,7 @@ static void in_loss(struct tcp_conn *c, uint32_t acked, const struct tcp_deliver
 	}
 	if (!acked || (c->board && c->board->frto == 2))
 		return;
-	t->cc->acked(c, acked, t->now_us);
+	t->cc->acked(c, acked, 0, t->now_us);
 	if (seq_ge(c->snd_una, c->recover))
 		leave(c);
 	else if (!c->board)
@@ -386,7 +386,7 @@ void tcp_ack_news(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, b
 		if (acked || !tcp_seg_len(s))
 			tcp_probe_answered(c, dsack, !acked && !s->opt.n_sack);
 		if (!lost && acked && (c->flags & TF_CWND_FULL) && !ece) /* RFC 3168 6.1.2 */
-			t->cc->acked(c, acked, t->now_us);
+			t->cc->acked(c, acked, d->rtt_us, t->now_us);
 		break;
 	case TCP_REC_FAST:
 		in_fast(c, acked, d, again);
