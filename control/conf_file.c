@@ -394,6 +394,7 @@ static void read_rest(struct reading *r)
 	c->tcp_syn_cookies = number_of(r, sec, "tcp", "syn_cookies") != 0;
 	c->tcp_syn_network_rate = (unsigned)number_of(r, sec, "tcp", "syn_network_rate");
 	c->tcp_ecn = (unsigned)number_of(r, sec, "tcp", "ecn");
+	c->tcp_pacing = number_of(r, sec, "tcp", "pacing") != 0;
 	if (c->tcp_mss != 0 && c->tcp_mss < 64)
 		bad(r, sec, "tcp: mss must be 64 or more");
 	sec = cfg_getsec(r->cfg, "control");

@@ -90,6 +90,7 @@ const struct schema_row schema_rows[] = {
 	{"tcp", "mss", SCHEMA_NUMBER, false, "0", 0, 9176, NULL, "largest segment to ask for; 0: by the MTU"},
 	{"tcp", "window", SCHEMA_BYTES, false, "256K", 4096, GIB, NULL, "most unread bytes a connection may hold"},
 	{"tcp", "ecn", SCHEMA_CHOICE, false, "accept", 0, 0, "off|accept|offer", "congestion marks of routers (RFC 3168): accept: where the peer offers them; offer: also in our own connections"},
+	{"tcp", "pacing", SCHEMA_BOOL, false, "true", 0, 0, NULL, "spread what the window allows over the round trip instead of sending it in bursts"},
 
 	{"tcp", "syn_backlog", SCHEMA_NUMBER, false, "4096", 16, 1048576, NULL, "half-open connections of a worker, 128 bytes each"},
 	{"tcp", "syn_cookies", SCHEMA_BOOL, false, "true", 0, 0, NULL, "past three quarters of syn_backlog, answer SYNs without keeping anything"},

@@ -91,6 +91,7 @@ struct conf {
 	unsigned tcp_syn_backlog, tcp_syn_network_rate;
 	bool tcp_syn_cookies;
 	unsigned tcp_ecn;             /* enum tcp_ecn */
+	bool tcp_pacing;
 };
 
 #endif

@@ -38,6 +38,7 @@ struct tcp_conf {
 	uint8_t wscale;           /* [8] */
 	bool timestamps, sack;    /* [true, true] */
 	uint8_t ecn;              /* [TCP_ECN_ACCEPT] RFC 3168 */
+	bool pacing;              /* [true] spread a window over its round trip */
 	uint32_t rcv_buf;         /* [256 KiB] most unread bytes a connection may hold */
 	uint32_t snd_buf;         /* [256 KiB] most unacknowledged + unsent bytes; tcp_send_room() */
 	uint32_t ooo_max;         /* [256] out-of-order segments a connection */

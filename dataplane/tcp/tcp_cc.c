@@ -237,11 +237,13 @@ static uint32_t cubic_loss(struct tcp_conn *c, uint32_t flight, uint64_t now_us)
 
 	if (first_slow_start(c))
 		cubic_init(c);
+	/* 4.7, fast convergence: give way when this maximum is below the last. Where the curve is flat,
+	 * windows do not tell that, the time it took does: giving way at every loss that came a little
+	 * before K cost 15 % of the window that the model of section 5 has. */
+	uint64_t age_ms = q->epoch_us ? (now_us - q->epoch_us) / 1000 : 0;
+	bool less = c->cwnd < q->w_max && age_ms * 16 < (uint64_t)q->k_ms * 15 + !q->epoch_us;
+	q->w_max = less ? (uint32_t)((uint64_t)c->cwnd * 85 / 100) : c->cwnd;
 	q->epoch_us = 0;
-	/* 4.7, fast convergence: give way when this maximum is below the last. Well below: the same
-	 * wall is met a little earlier or later each time, and giving way then cost 15 % of the
-	 * window that the model of section 5 has. */
-	q->w_max = c->cwnd < q->w_max - q->w_max / 20 ? (uint32_t)((uint64_t)c->cwnd * 85 / 100) : c->cwnd;
 	return max32((uint32_t)((uint64_t)min32(c->cwnd, max32(flight, c->mss)) * 7 / 10),
 		     2u * c->mss);
 }

@@ -19,6 +19,7 @@ struct tcp_conf tcp_conf_default(void)
 		.timestamps = true,
 		.sack = true,
 		.ecn = TCP_ECN_ACCEPT,
+		.pacing = true,
 		.rcv_buf = 256 * 1024,
 		.snd_buf = 256 * 1024,
 		.ooo_max = 256,

@@ -12,6 +12,7 @@
 #include "hot.h"
 
 #define GROUP 32
+#define QUICK_AFTER_GAP 8
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -175,10 +176,13 @@ static void segment_text(struct tcp_conn *c, struct tcp_seg *s)
 		tcp_count_wrap(&c->in_wraps, c->rcv_nxt, c->irs, s->len);
 		c->rcv_nxt += s->len;
 		tcp_reasm_pull(c);
-		if (had_holes)
+		if (had_holes) {
 			ack_now(c); /* RFC 5681 4.2: it fills (part of) a gap */
-		else
+			/* The peer's window is small now: it needs every ACK to grow. */
+			c->quickack = (uint8_t)max32(c->quickack, QUICK_AFTER_GAP);
+		} else {
 			ack_in_order(c, s->len);
+		}
 		return;
 	}
 	c->reordered = (uint16_t)(c->reordered + (c->reordered < UINT16_MAX));

@@ -181,6 +181,7 @@ enum tcp_deadline {
 	TCP_T_RETX,   /* retransmission, persist, SYN */
 	TCP_T_DELACK,
 	TCP_T_KEEP,
+	TCP_T_PACE,    /* more may be sent then */
 	TCP_T_REORDER, /* RACK: what is missing counts as lost then */
 	TCP_T_LINGER, /* user timeout; FIN-WAIT-2 of a closed connection */
 	TCP_T__N
@@ -247,6 +248,8 @@ struct tcp_conn {
 	uint16_t rx_copy_used;  /* bytes of rx_copy that are taken */
 	uint8_t retries, keep_probes;
 	uint8_t challenges;
+	uint8_t orphan_probes;
+	uint8_t reo_mult, reo_persist; /* RACK.reo_wnd_mult - 1, reo_wnd_persist */
 	uint32_t rcv_mss;       /* estimate of the peer's segment size, for delayed ACK */
 	uint32_t heard_ms;      /* last segment from the peer */
 
@@ -254,13 +257,12 @@ struct tcp_conn {
 	struct tcp_range dsack; /* the duplicate that came last */
 	uint32_t tlp_end;
 	uint32_t rttmin_ms;     /* when rttmin_us was measured */
+	uint32_t pace_us;       /* until when what was sent has used the pace up, low 32 bits */
 	uint32_t ecn_end;       /* no second reduction by ECE before this is acknowledged */
 	uint32_t opened_ms;
 	uint32_t zero_at_ms, zero_ms; /* the peer's window is shut since (0: it is not), and was before that */
 	uint16_t in_wraps, out_wraps; /* times that 2^32 bytes came and were acknowledged: tcp_info.c */
 	uint16_t reordered;           /* segments that came out of order, up to 65,535 */
-	uint8_t orphan_probes;
-	uint8_t reo_mult, reo_persist; /* RACK.reo_wnd_mult - 1, reo_wnd_persist */
 };
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 64, "line 1");
 static_assert(offsetof(struct tcp_conn, txq) == 128, "line 2");
@@ -590,6 +592,13 @@ uint32_t tcp_probe_wait(const struct tcp_conn *c);
 void tcp_probe_answered(struct tcp_conn *c, bool dsack, bool duplicate);
 /* Did acknowledgment s tell of a duplicate? */
 bool tcp_is_dsack(const struct tcp_conn *c, const struct tcp_seg *s);
+
+/* tcp_pace.c */
+/* Bytes of new data that may leave now; UINT32_MAX: not paced. */
+uint32_t tcp_pace_budget(struct tcp_conn *c);
+void tcp_pace_sent(struct tcp_conn *c, uint32_t len);
+/* The budget is used up and there is more: wakes the connection when there is a new one. */
+void tcp_pace_wait(struct tcp_conn *c);
 
 /* tcp_recover.c */
 void tcp_rtt_sample(struct tcp_conn *c, uint32_t rtt_us);

@@ -433,7 +433,7 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 	uint32_t edge = c->snd_una + c->snd_wnd;
 	/* Whoever has ports cuts: the device, or software, which copies and sums in one pass. */
 	uint32_t one_max = port && !c->core->pool_low ? TCP_TSO_MAX : 0;
-	uint32_t cwnd = c->cwnd, sent = 0, left;
+	uint32_t cwnd = c->cwnd, sent = 0, left, budget = tcp_pace_budget(c);
 
 	/* RFC 3042: the first two duplicate ACKs let out one new segment each. With SACK, or with
 	 * reno_sacked taken off the pipe, they make that room by themselves. */
@@ -454,8 +454,14 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 			c->flags |= TF_CWND_FULL;
 			return true;
 		}
+		if (min32(len, c->mss) > budget && *pipe) {
+			if (left > by_cwnd) /* it is cwnd all the same that holds back */
+				c->flags |= TF_CWND_FULL;
+			tcp_pace_wait(c);
+			return true;
+		}
 		if (data > c->mss) {
-			data = tso_len(c, c->snd_nxt, min32(data, max32(by_cwnd, c->mss)));
+			data = tso_len(c, c->snd_nxt, min32(data, max32(min32(by_cwnd, budget), c->mss)));
 			if (data != left)
 				data = data > c->mss ? data - data % c->mss : data;
 			fin = fin && data == len - 1;
@@ -482,6 +488,10 @@ static bool send_new(struct tcp_conn *c, uint32_t *pipe)
 		}
 		*pipe += len;
 		sent += len;
+		if (budget != UINT32_MAX) {
+			budget -= min32(len, budget);
+			tcp_pace_sent(c, len);
+		}
 	}
 	return true;
 }

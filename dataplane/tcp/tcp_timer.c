@@ -184,10 +184,17 @@ static bool reorder_fires(struct tcp_conn *c)
 	return true;
 }
 
+static bool pace_fires(struct tcp_conn *c)
+{
+	tcp_want_output(c);
+	return true;
+}
+
 static bool (*const fires[TCP_T__N])(struct tcp_conn *c) = {
 	[TCP_T_RETX] = retx_fires,
 	[TCP_T_DELACK] = delack_fires,
 	[TCP_T_KEEP] = keep_fires,
+	[TCP_T_PACE] = pace_fires,
 	[TCP_T_REORDER] = reorder_fires,
 	[TCP_T_LINGER] = linger_fires,
 };

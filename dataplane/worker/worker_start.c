@@ -61,6 +61,7 @@ static struct tcp_conf tcp_conf_of(const struct conf *c)
 	t.conns_max = c->connections;
 	t.mss_max = (uint16_t)c->tcp_mss;
 	t.ecn = (uint8_t)c->tcp_ecn;
+	t.pacing = c->tcp_pacing;
 	if (c->tcp_window != 0)
 		t.rcv_buf = c->tcp_window;
 	t.syn_backlog = c->tcp_syn_backlog;

@@ -254,3 +254,34 @@ Test(congestion, hystart_lets_a_clear_path_alone)
 	cr_expect_geq(info.cwnd, 700000, "%u", info.cwnd);
 	end(&b);
 }
+
+/* A window of a quarter megabyte over 40 ms: some 9 segments a tick; unpaced, one ACK's worth of growth and
+ * the start leave as bursts. */
+Test(congestion, pacing_bounds_bursts)
+{
+	for (unsigned paced = 0; paced < 2; paced++) {
+		struct tcp_conf c = tcp_conf_default();
+		struct wire_link l = {.delay_us = 20000};
+		struct tcp_conn_info info;
+		struct bulk b;
+		c.pacing = paced;
+		begin(&b, &c, &l, &l);
+		struct flow *f = add(&b);
+		run(&b, 2000000);
+		tcp_conn_info(f->c, &info);
+		uint64_t got = f->got;
+		b.burst_max = 0;
+		/* the receiver's ACKs stop for half a round trip: all come at once after it */
+		b.w.link[1].delay_us = 40000;
+		run(&b, 40000);
+		b.w.link[1].delay_us = 20000;
+		run(&b, 2000000);
+		got = f->got - got;
+		if (paced)
+			cr_expect_leq(b.burst_max, 2 * info.cwnd / info.mss / 20 + 12, "%u in a burst",
+				      b.burst_max);
+		cr_expect_eq(stat_get(&b.w.end[0].stat, STAT_tcp_paced) != 0, paced != 0);
+		cr_expect_gt(got, 10000000, "paced %u: %lu bytes in 2 s", paced, got);
+		end(&b);
+	}
+}

@@ -217,6 +217,7 @@ Test(rack, a_sack_bomb_is_bounded)
 	struct tcp_conf c = tcp_conf_default();
 	struct play p;
 	c.initcwnd_segs = 30;
+	c.pacing = false;
 	play_open(&p, &c, PLAY_SACK);
 	settle(&p, 4);
 	uint32_t mss = play_info(&p).mss;

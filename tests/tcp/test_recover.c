@@ -12,6 +12,7 @@ static void open_with(struct play *p, unsigned options, unsigned initcwnd)
 	struct tcp_conf c = tcp_conf_default();
 
 	c.initcwnd_segs = initcwnd;
+	c.pacing = false;
 	play_open(p, &c, options);
 	play_queue(p, 100);
 	play_drain(p);
