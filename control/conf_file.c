@@ -263,6 +263,8 @@ static void read_listens(struct reading *r)
 		l->protocol = (enum conf_protocol)number_of(r, sec, "listen", "protocol");
 		l->port = (uint16_t)number_of(r, sec, "listen", "port");
 		l->tls = (enum conf_tls)number_of(r, sec, "listen", "tls");
+		if (l->protocol == CONF_HTTP && l->tls == CONF_TLS_STARTTLS)
+			bad(r, sec, "listen: http has no starttls: use implicit, or none");
 		if (l->tls != CONF_TLS_NONE && c->n_cert == 0)
 			bad(r, sec, "listen: tls = %s needs a tls section with a certificate",
 			    l->tls == CONF_TLS_STARTTLS ? "starttls" : "implicit");
@@ -370,6 +372,7 @@ static void read_rest(struct reading *r)
 	c->smtp_timeout_s = (uint32_t)number_of(r, sec, "limits", "smtp_timeout");
 	c->pop3_timeout_s = (uint32_t)number_of(r, sec, "limits", "pop3_timeout");
 	c->imap_timeout_s = (uint32_t)number_of(r, sec, "limits", "imap_timeout");
+	c->http_timeout_s = (uint32_t)number_of(r, sec, "limits", "http_timeout");
 	c->binarymime = number_of(r, r->cfg, "", "binarymime") != 0;
 	sec = cfg_getsec(r->cfg, "queue");
 	c->retry_min_s = (uint32_t)number_of(r, sec, "queue", "retry_min");

@@ -53,7 +53,7 @@ const struct schema_row schema_rows[] = {
 	{"port", "mtu", SCHEMA_NUMBER, false, "0", 0, 9216, NULL, "largest IP packet; 0: the device's (576 or more otherwise)"},
 	{"port", "trust_rx_checksum", SCHEMA_BOOL, false, "false", 0, 0, NULL, "take the device's word that a checksum is good"},
 
-	{"listen", "protocol", SCHEMA_CHOICE, false, NULL, 0, 0, "smtp|pop3|imap", "what is spoken"},
+	{"listen", "protocol", SCHEMA_CHOICE, false, NULL, 0, 0, "smtp|pop3|imap|http", "what is spoken; http: GET /health for load balancers"},
 	{"listen", "port", SCHEMA_NUMBER, false, NULL, 1, 65535, NULL, "TCP port"},
 	{"listen", "address", SCHEMA_ADDRESS, false, "", 0, 0, NULL, "one of the ports' addresses; left out: all of them"},
 	{"listen", "tls", SCHEMA_CHOICE, false, "none", 0, 0, "none|starttls|implicit", "starttls: on the client's wish; implicit: from the first byte, as on 465, 993 and 995"},
@@ -79,6 +79,7 @@ const struct schema_row schema_rows[] = {
 	{"limits", "smtp_timeout", SCHEMA_TIME, false, "5m", 1, DAY, NULL, "silence before an SMTP session is ended"},
 	{"limits", "pop3_timeout", SCHEMA_TIME, false, "10m", 1, DAY, NULL, "silence before a POP3 session is ended"},
 	{"limits", "imap_timeout", SCHEMA_TIME, false, "30m", 1, DAY, NULL, "silence before an IMAP session is ended"},
+	{"limits", "http_timeout", SCHEMA_TIME, false, "1m", 1, DAY, NULL, "silence between HTTP requests, and time for one to come, before the connection is ended"},
 
 	{"queue", "retry_min", SCHEMA_TIME, false, "5m", 1, 7 * DAY, NULL, "wait after the first failed try; doubles each time"},
 	{"queue", "retry_max", SCHEMA_TIME, false, "1h", 1, 7 * DAY, NULL, "longest wait between tries"},

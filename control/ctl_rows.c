@@ -65,7 +65,7 @@ static const struct pred_field queue_fields[] = {
 
 #define CONN_TEXTS(X)                                                                              \
 	X(state, "ESTABLISHED, SYN-SENT ... (RFC 9293)")                                           \
-	X(protocol, "smtp, pop3, imap, delivery; empty: no session")                                    \
+	X(protocol, "smtp, pop3, imap, http, delivery; empty: no session")                              \
 	X(recovery, "open, fast (by SACK or duplicates), loss (after a timeout)")                  \
 	X(cc, "congestion control")                                                                \
 	X(error, "why it ended")

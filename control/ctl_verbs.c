@@ -56,7 +56,7 @@ static uint64_t gauge_of(const struct veredus_gauge *g, unsigned n, const char *
 static json_t *verb_status(struct ctl *c, const json_t *request)
 {
 	static const char *const names[] = {"uptime_s", "workers", "tcp_conns", "sessions_smtp", "sessions_pop3",
-					    "sessions_imap", "sessions_out", "queue_items", "queue_recipients",
+					    "sessions_imap", "sessions_http", "sessions_out", "queue_items", "queue_recipients",
 					    "store_accounts", "store_messages", "store_disk_free", "packets_free",
 					    "packets_all", "store_full", "store_failed"};
 	struct veredus_gauge g[GAUGES_MAX];

@@ -191,10 +191,10 @@ static int print_status(const json_t *reply)
 	(void)printf("workers      %" JSON_INTEGER_FORMAT ", busy %.1f %% since the last status\n",
 		     number(s, "workers"), 100 * json_real_value(json_object_get(s, "busy_share")));
 	(void)printf("connections  %" JSON_INTEGER_FORMAT " (sessions: smtp %" JSON_INTEGER_FORMAT
-		     ", pop3 %" JSON_INTEGER_FORMAT ", imap %" JSON_INTEGER_FORMAT
+		     ", pop3 %" JSON_INTEGER_FORMAT ", imap %" JSON_INTEGER_FORMAT ", http %" JSON_INTEGER_FORMAT
 		     ", outbound %" JSON_INTEGER_FORMAT ")\n",
 		     number(s, "tcp_conns"), number(s, "sessions_smtp"), number(s, "sessions_pop3"),
-		     number(s, "sessions_imap"), number(s, "sessions_out"));
+		     number(s, "sessions_imap"), number(s, "sessions_http"), number(s, "sessions_out"));
 	(void)printf("mail         %" JSON_INTEGER_FORMAT " taken, %" JSON_INTEGER_FORMAT
 		     " into mailboxes, %" JSON_INTEGER_FORMAT " sent on\n",
 		     number(s, "messages_in"), number(s, "delivered_local"), number(s, "delivered_out"));

@@ -20,7 +20,7 @@ struct conf_port {
 };
 
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
-enum conf_protocol { CONF_SMTP, CONF_POP3, CONF_IMAP };
+enum conf_protocol { CONF_SMTP, CONF_POP3, CONF_IMAP, CONF_HTTP };
 struct conf_listen {
 	enum conf_protocol protocol;
 	struct ip_addr addr; /* any = all addresses of all ports */
@@ -73,7 +73,7 @@ struct conf {
 	uint64_t message_size_max;
 	unsigned recipients_max, hops_max, errors_max;
 	unsigned connections_per_ip;
-	uint32_t smtp_timeout_s, pop3_timeout_s, imap_timeout_s;
+	uint32_t smtp_timeout_s, pop3_timeout_s, imap_timeout_s, http_timeout_s;
 	uint32_t retry_min_s, retry_max_s, expire_s; /* queue */
 	unsigned route_connections; /* outbound connections a destination */
 	unsigned route_messages;    /* messages a connection */

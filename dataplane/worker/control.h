@@ -42,7 +42,7 @@ struct veredus_gauge {
 	uint64_t value;
 };
 /* Values that go up and down, and the storage thread's figures: "tcp_conns", "tcp_time_wait", "tcp_conn_bytes",
- * "sessions_smtp", "sessions_pop3", "sessions_imap", "sessions_out", "session_bytes_smtp" ..., "packets_free", "packets_all", "queue_items",
+ * "sessions_smtp", "sessions_pop3", "sessions_imap", "sessions_http", "sessions_out", "session_bytes_smtp" ..., "packets_free", "packets_all", "queue_items",
  * "queue_recipients", "store_*" of struct store_stats, "uptime_s", "workers". Returns the count; at most max. */
 unsigned veredus_gauges(const struct veredus *v, struct veredus_gauge *out, unsigned max);
 

@@ -358,6 +358,7 @@ unsigned veredus_gauges(const struct veredus *v, struct veredus_gauge *out, unsi
 		[LINK_SMTP] = {"sessions_smtp", "session_bytes_smtp"},
 		[LINK_POP3] = {"sessions_pop3", "session_bytes_pop3"},
 		[LINK_IMAP] = {"sessions_imap", "session_bytes_imap"},
+		[LINK_HTTP] = {"sessions_http", "session_bytes_http"},
 		[LINK_OUT] = {"sessions_out", "session_bytes_out"},
 	};
 	struct gauge_list l = {out, 0, max};

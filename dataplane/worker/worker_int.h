@@ -27,7 +27,7 @@
 #define TURN_MAX    64 /* connections, ops, answers dealt with in one step of a turn */
 
 /* Rows of the protocol table in worker_session.c; the index is part of a session's name. */
-enum link_kind { LINK_SMTP, LINK_POP3, LINK_IMAP, LINK_OUT, LINK_KIND_N };
+enum link_kind { LINK_SMTP, LINK_POP3, LINK_IMAP, LINK_HTTP, LINK_OUT, LINK_KIND_N };
 
 struct link {
 	struct list node;

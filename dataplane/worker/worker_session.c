@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "http_server.h"
 #include "imap_server.h"
 #include "pop3_server.h"
 #include "smtp_server.h"
@@ -23,6 +24,10 @@ static const struct link_row link_rows[LINK_KIND_N] = {
 	[LINK_SMTP] = {.proto = &smtp_proto, .busy = "421 4.3.2 too many connections, try again later\r\n", .service = "smtp"},
 	[LINK_POP3] = {.proto = &pop3_proto, .busy = "-ERR [SYS/TEMP] too many connections\r\n", .service = "pop3"},
 	[LINK_IMAP] = {.proto = &imap_proto, .busy = "* BYE [UNAVAILABLE] too many connections\r\n", .service = "imap"},
+	[LINK_HTTP] = {.proto = &http_proto,
+		       .busy = "HTTP/1.1 503 Service Unavailable\r\n"
+			       "Content-Length: 0\r\nConnection: close\r\n\r\n",
+		       .service = "http/1.1"},
 	[LINK_OUT] = {.proto = &delivery_proto},
 };
 

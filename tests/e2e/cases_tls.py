@@ -19,13 +19,13 @@ def make_cert(path, name, kind="ec", cn=None):
 
 
 def tls_relay(t, **settings):
-    """A relay with two names, the first by ECDSA and RSA; STARTTLS on the clear ports and 465, 993, 995."""
+    """A relay with two names, the first by ECDSA and RSA; STARTTLS on the clear ports and 465, 993, 995, 443."""
     for stem, name, kind in (("ec", "mx.example.net", "ec"), ("rsa", "mx.example.net", "rsa"),
                              ("other", "*.other.example", "ec")):
         make_cert(t.path(stem), name, kind)
     text = "".join('tls { certificate = "%s.pem" key = "%s.key" }\n' % (t.path(s), t.path(s)) for s in ("ec", "rsa", "other"))
     text += "".join("listen { protocol = %s port = %d tls = implicit }\n" % p for p in
-                    (("smtp", 465), ("pop3", 995), ("imap", 993)))
+                    (("smtp", 465), ("pop3", 995), ("imap", 993), ("http", 443)))
     return t.own_relay(starttls="tls = starttls", tls=text, auth_in_clear="false", **settings)
 
 
@@ -142,6 +142,7 @@ def tls_imap_pop3(t):
         run("curl", "-sSk", "-u", "%s:%s" % (box, PASSWORD), "-o", t.path("got"), url)
         with open(t.path("got"), "rb") as f:
             check_equal(f.read(), want, url)
+    check_equal(run("curl", "-sSk", "--max-time", "30", "https://%s/health" % RELAY4).stdout, "ok\n")
     for name, stem in (("mx.example.net", "ec"), ("a.other.example", "other")):
         connect(t, 993, name, context(t, stem)).close()  # it is checked against the name
     out = run("openssl", "s_client", "-connect", RELAY4 + ":993", "-servername", "mx.example.net", "-sigalgs",

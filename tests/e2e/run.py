@@ -19,7 +19,7 @@ import traceback
 sys.dont_write_bytecode = True
 import harness  # noqa: E402
 from harness import CASES, TOP, Context, Failed, Net, Skipped  # noqa: E402
-import cases_smtp, cases_pop3, cases_imap, cases_delivery, cases_store, cases_operation, cases_device, cases_tls  # noqa: E402,E401,F401
+import cases_smtp, cases_pop3, cases_imap, cases_http, cases_delivery, cases_store, cases_operation, cases_device, cases_tls  # noqa: E402,E401,F401
 
 
 def matches(name, patterns):

@@ -235,6 +235,7 @@ static void d_conf(struct play *p, struct word *w)
 		{"smtp_timeout_s", offsetof(struct conf, smtp_timeout_s), 4},
 		{"pop3_timeout_s", offsetof(struct conf, pop3_timeout_s), 4},
 		{"imap_timeout_s", offsetof(struct conf, imap_timeout_s), 4},
+		{"http_timeout_s", offsetof(struct conf, http_timeout_s), 4},
 	};
 	uint64_t v = number(p, w->v[1]);
 	for (unsigned i = 0; i < ARRAY_LEN(keys); i++)

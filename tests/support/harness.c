@@ -23,7 +23,7 @@ void harness_init(struct harness *h, const struct proto *proto)
 		.n_relay_from = 1, .relay_from = h->relay_from,
 		.message_size_max = 1 << 20, .recipients_max = 100, .hops_max = 50, .errors_max = 10,
 		.connections_per_ip = 100, .auth_in_clear = true,
-		.smtp_timeout_s = 300, .pop3_timeout_s = 600, .imap_timeout_s = 1800,
+		.smtp_timeout_s = 300, .pop3_timeout_s = 600, .imap_timeout_s = 1800, .http_timeout_s = 60,
 	};
 	h->pool = pkt_pool_create("test", 1 << 20, PKT_ROOM);
 	h->stat = aligned_alloc(64, sizeof(*h->stat));
