@@ -53,7 +53,7 @@ const struct schema_row schema_rows[] = {
 	{"port", "mtu", SCHEMA_NUMBER, false, "0", 0, 9216, NULL, "largest IP packet; 0: the device's (576 or more otherwise)"},
 	{"port", "trust_rx_checksum", SCHEMA_BOOL, false, "false", 0, 0, NULL, "take the device's word that a checksum is good"},
 
-	{"listen", "protocol", SCHEMA_CHOICE, false, NULL, 0, 0, "smtp|pop3|imap|http", "what is spoken; http: GET /health for load balancers"},
+	{"listen", "protocol", SCHEMA_CHOICE, false, NULL, 0, 0, "smtp|submission|pop3|imap|http", "what is spoken; submission: SMTP for our own users, who log in first (RFC 6409), on 587 or 465; http: GET /health for load balancers"},
 	{"listen", "port", SCHEMA_NUMBER, false, NULL, 1, 65535, NULL, "TCP port"},
 	{"listen", "address", SCHEMA_ADDRESS, false, "", 0, 0, NULL, "one of the ports' addresses; left out: all of them"},
 	{"listen", "tls", SCHEMA_CHOICE, false, "none", 0, 0, "none|starttls|implicit", "starttls: on the client's wish; implicit: from the first byte, as on 465, 993 and 995"},

@@ -31,8 +31,9 @@ static int usage(FILE *to, int status)
 
 static void say_serving(const struct conf *c)
 {
-	static const char *const names[] = {
-		[CONF_SMTP] = "smtp", [CONF_POP3] = "pop3", [CONF_IMAP] = "imap", [CONF_HTTP] = "http"};
+	static const char *const names[] = {[CONF_SMTP] = "smtp", [CONF_SUBMISSION] = "submission",
+					    [CONF_POP3] = "pop3", [CONF_IMAP] = "imap",
+					    [CONF_HTTP] = "http"};
 	char text[512] = "";
 	size_t n = 0;
 	for (unsigned i = 0; i < c->n_listen && n < sizeof(text); i++)

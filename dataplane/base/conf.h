@@ -20,7 +20,7 @@ struct conf_port {
 };
 
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
-enum conf_protocol { CONF_SMTP, CONF_POP3, CONF_IMAP, CONF_HTTP };
+enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_POP3, CONF_IMAP, CONF_HTTP };
 struct conf_listen {
 	enum conf_protocol protocol;
 	struct ip_addr addr; /* any = all addresses of all ports */

@@ -88,7 +88,7 @@ enum dir_verdict dir_resolve(const struct conf *c, const struct store *s, const 
 	const struct conf_domain *d = domain_find(c, a.domain);
 	if (d != NULL && d->local)
 		return resolve_local(s, &a, out);
-	if (d == NULL && !dir_may_relay_from(c, peer))
+	if (d == NULL && peer != NULL && !dir_may_relay_from(c, peer))
 		return DIR_RELAY_DENIED;
 	const struct conf_route *r = dir_route(c, a.domain);
 	if (r == NULL)

@@ -24,7 +24,8 @@ enum dir_verdict {
 /* local, domain: as parsed from RCPT (domain empty: "postmaster" alone means postmaster at our hostname or first
  * local domain). Relay is allowed to configured domains (domain section without deliver = local) from anyone, and to any
  * routed domain from relay_from networks. postmaster@ of each local domain is a mailbox
- * that the start makes (RFC 5321 4.5.1). Fills out->local/acct/site; not out->addr. */
+ * that the start makes (RFC 5321 4.5.1). Fills out->local/acct/site; not out->addr. peer NULL: may relay anywhere there
+ * is a route to (its user has logged in). */
 enum dir_verdict dir_resolve(const struct conf *c, const struct store *s, const struct ip_addr *peer,
 			     struct span local, struct span domain, struct queue_rcpt *out);
 bool dir_is_local_domain(const struct conf *c, struct span domain);

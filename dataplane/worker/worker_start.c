@@ -126,7 +126,8 @@ bad:
 static enum err worker_listen(struct worker *w, char *why, size_t why_size)
 {
 	static const unsigned kinds[] = {
-		[CONF_SMTP] = LINK_SMTP, [CONF_POP3] = LINK_POP3, [CONF_IMAP] = LINK_IMAP, [CONF_HTTP] = LINK_HTTP};
+		[CONF_SMTP] = LINK_SMTP, [CONF_SUBMISSION] = LINK_SMTP, [CONF_POP3] = LINK_POP3,
+		[CONF_IMAP] = LINK_IMAP, [CONF_HTTP] = LINK_HTTP};
 	const struct conf *c = w->env.conf;
 	for (unsigned i = 0; i < c->n_listen; i++) {
 		const struct conf_listen *l = &c->listen[i];

@@ -6,7 +6,7 @@ import socket
 import time
 
 import odd
-from harness import (HOST6, RELAY4, RELAY6, STRANGER4, Smtp, case, check, check_arrived, check_equal, message, run,
+from harness import (HOST6, PASSWORD, RELAY4, RELAY6, STRANGER4, Smtp, case, check, check_arrived, check_equal, message,
                      slow, stuff, until)
 
 
@@ -359,3 +359,27 @@ def net_closed_port(t):
             check(False, "port 2 is open")
         except ConnectionRefusedError:
             check(time.monotonic() - begin < 1)
+
+
+@case
+def smtp_submission(t):
+    """Users log in on 587 (swaks, smtplib) and then send as themselves, anywhere; others send nothing"""
+    box, other = t.relay.mailbox(), t.relay.mailbox()
+    sink = t.sink()
+    out = run("swaks", "--server", RELAY4, "--port", "587", "--from", box, "--to", "x@sink.example", "--auth", "PLAIN",
+              "--auth-user", box, "--auth-password", PASSWORD, "--header", "Subject: by swaks").stdout
+    check("235 2.7.0" in out, out[-800:])
+    check(b"Subject: by swaks" in sink.wait(1)[0].data)
+    c = smtplib.SMTP(RELAY6, 587, timeout=30)
+    c.login(box, PASSWORD)
+    sent = message("by smtplib", sender=box)
+    check_equal(c.sendmail(box, ["y@sink.example", other], sent), {})
+    check_arrived(t.relay.wait_messages(other, 1)[0], sent)
+    check_arrived(sink.wait(2)[1].data, sent)
+    check_equal(c.docmd("MAIL", "FROM:<%s>" % other)[0], 553)
+    c.quit()
+    with Smtp(port=587) as c:
+        check(c.cmd("MAIL FROM:<%s>" % box).startswith("530"))
+    refused = run("swaks", "--server", RELAY4, "--port", "587", "--from", box, "--to", other, "--auth", "LOGIN",
+                  "--auth-user", box, "--auth-password", "wrong", ok=False)
+    check(refused.returncode != 0 and "535 5.7.8" in refused.stdout, refused.stdout[-800:])

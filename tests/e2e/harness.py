@@ -136,6 +136,7 @@ port wan {{
 }}
 
 listen {{ protocol = smtp port = 25 {starttls} }}
+listen {{ protocol = submission port = 587 {starttls} }}
 listen {{ protocol = pop3 port = 110 {starttls} }}
 listen {{ protocol = imap port = 143 {starttls} }}
 listen {{ protocol = http port = 80 }}

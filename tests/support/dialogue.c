@@ -253,13 +253,14 @@ static void d_peer(struct play *p, struct word *w)
 		fail(p, "bad address", SPAN(""), w->v[0]);
 }
 
-/* @listen none|starttls|implicit */
+/* @listen none|starttls|implicit [submission] */
 static void d_listen(struct play *p, struct word *w)
 {
 	static const char *const words_of[] = {"none", "starttls", "implicit"};
 	for (unsigned i = 0; i < ARRAY_LEN(words_of); i++)
 		if (span_eq(span_str(words_of[i]), w->v[0]))
 			harness_listen(&p->h, (enum conf_tls)i);
+	p->h.listen.protocol = span_eq(w->v[1], SPAN("submission")) ? CONF_SUBMISSION : CONF_SMTP;
 }
 
 /* The client's handshake; what is said after it goes by TLS. */

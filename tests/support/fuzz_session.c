@@ -91,6 +91,8 @@ void fuzz_session(const struct proto *proto, const uint8_t *data, size_t size)
 	CHECK(store_account_find(h.store, SPAN("alice@example.net"), &a));
 	fake_store_message(h.store, a.id, "INBOX", SPAN("a: b\r\n\r\n.\r\ntext\r\n"), STORE_BLOB_DOTS, 0, 1);
 	fake_store_message(h.store, a.id, "INBOX", SPAN("a: b\n\n.\nbare\rtext"), 0, 0, 2);
+	if (size % 2) /* half of the time users may log in */
+		h.listen.protocol = CONF_SUBMISSION;
 	harness_open(&h, client);
 	harness_run(&h);
 	while (in.len) {

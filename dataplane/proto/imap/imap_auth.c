@@ -5,14 +5,7 @@
  */
 #include "imap_int.h"
 #include "mail_codec.h"
-
-#define SASL_LINE_MAX 12288u /* RFC 4954 4: the longest a base64 line may have to be */
-
-static void wipe(void *p, size_t len)
-{
-	memset(p, 0, len);
-	__asm__ volatile("" : : "r"(p) : "memory");
-}
+#include "sasl.h"
 
 static void submit(struct imap *im, struct span user, struct span password)
 {
@@ -23,7 +16,7 @@ static void submit(struct imap *im, struct span user, struct span password)
 		op = auth_submit(env->auth, env->conf, env->store_shared, user, password, im->s.index,
 				 im->s.gen);
 	if (im->cmd.len)
-		wipe(im->cmd.p + im->tag_len, im->cmd.len - im->tag_len);
+		sasl_wipe(im->cmd.p + im->tag_len, im->cmd.len - im->tag_len);
 	if (!op)
 		imap_finish(im, false, "NO [UNAVAILABLE] Cannot check that now");
 	else
@@ -43,40 +36,21 @@ void imap_cmd_login(struct imap *im, struct imap_parser *p)
 		submit(im, user, password);
 }
 
-/* authzid NUL authcid NUL password. False: it is not that. */
-static bool plain_split(struct span all, struct span *authzid, struct span *user, struct span *password)
-{
-	ptrdiff_t a = span_find(all, 0), b;
-	struct span rest;
-
-	if (a < 0)
-		return false;
-	rest = span_from(all, (size_t)a + 1);
-	b = span_find(rest, 0);
-	*authzid = span_head(all, (size_t)a);
-	*user = span_head(rest, b < 0 ? 0 : (size_t)b);
-	*password = span_from(rest, (size_t)(b + 1));
-	return b > 0;
-}
-
 /* The message of PLAIN in base64. raw lies in the arena, which ends with the command: it is wiped before. */
 static void plain(struct imap *im, struct span b64)
 {
 	size_t cap = MAIL_B64_DEC_MAX(b64.len);
 	uint8_t *raw = arena_alloc(&im->s.arena, cap + 1);
-	ptrdiff_t len = raw ? mail_b64_decode(b64, raw, cap) : -1;
-	struct span authzid, user, password;
+	struct sasl_plain m;
 
-	if (len < 0 || !plain_split(span_of(raw, (size_t)len), &authzid, &user, &password)) {
-		if (raw)
-			wipe(raw, cap);
+	if (!raw || !sasl_plain_read(b64, raw, cap, &m)) {
 		imap_bad(im, "Invalid SASL PLAIN message");
-	} else if (authzid.len && !span_ieq(authzid, user)) {
-		wipe(raw, cap);
+	} else if (m.other) {
+		sasl_wipe(raw, cap);
 		imap_finish(im, false, "NO [AUTHORIZATIONFAILED] No log-in in another's name");
 	} else {
-		submit(im, user, password);
-		wipe(raw, cap);
+		submit(im, m.user, m.password);
+		sasl_wipe(raw, cap);
 	}
 }
 

@@ -7,7 +7,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include "mail_addr.h"
 #include "smtp_int.h"
 
 enum { LAST = 1, NO_ARG = 2 };
@@ -61,11 +60,12 @@ static void cmd_ehlo(struct smtp_session *ss, struct span arg)
 {
 	if (helo_take(ss, arg, true))
 		smtp_replyf(ss,
-			    "250-%.255s\r\n%s250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-CHUNKING\r\n%s"
+			    "250-%.255s\r\n%s250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-CHUNKING\r\n%s%s"
 			    "250-DSN\r\n250 ENHANCEDSTATUSCODES\r\n",
 			    ss->s.env->conf->hostname, session_offers_tls(&ss->s) ? "250-STARTTLS\r\n" : "",
 			    (unsigned long long)ss->s.env->conf->message_size_max,
-			    ss->s.env->conf->binarymime ? "250-BINARYMIME\r\n" : "");
+			    ss->s.env->conf->binarymime ? "250-BINARYMIME\r\n" : "",
+			    smtp_auth_offered(ss) ? "250-AUTH PLAIN LOGIN\r\n" : "");
 }
 
 /* ---- MAIL ---- */
@@ -88,6 +88,11 @@ static void cmd_mail(struct smtp_session *ss, struct span arg)
 	struct span tail;
 	struct smtp_param args = {.conf = s->env->conf};
 	char from[MAIL_ADDR_MAX + 1];
+	if (smtp_auth_needed(ss) && !ss->user) { /* RFC 6409 4.3 */
+		mail_refuse(ss, STAT_smtp_login_needed, session_may_auth(s) ?
+			    "530 5.7.0 Authentication required\r\n" : "530 5.7.0 Say STARTTLS first\r\n");
+		return;
+	}
 	if (!path_take(arg, SPAN("FROM:"), MAIL_PATH_FROM, &addr, &tail)) {
 		bad_syntax(ss, "501 5.1.7 Syntax: MAIL FROM:<address>\r\n");
 		return;
@@ -95,6 +100,10 @@ static void cmd_mail(struct smtp_session *ss, struct span arg)
 	const char *refused = smtp_param_mail(tail, &args);
 	if (refused) {
 		bad_syntax(ss, refused);
+		return;
+	}
+	if (!smtp_auth_owns(ss, &addr)) { /* RFC 6409 6.1 */
+		mail_refuse(ss, STAT_smtp_not_theirs, "553 5.7.1 That sender is not yours\r\n");
 		return;
 	}
 	if (args.size_overflow || args.size > s->env->conf->message_size_max) {
@@ -199,7 +208,8 @@ static void cmd_rcpt(struct smtp_session *ss, struct span arg)
 		mail_refuse(ss, STAT_smtp_too_many_rcpts, "452 4.5.3 Too many recipients\r\n");
 		return;
 	}
-	enum dir_verdict v = dir_resolve(s->env->conf, s->env->store_shared, &s->peer, addr.local, addr.domain, &r);
+	enum dir_verdict v = dir_resolve(s->env->conf, s->env->store_shared, ss->user ? NULL : &s->peer, addr.local,
+					 addr.domain, &r);
 	if (v != DIR_LOCAL && v != DIR_RELAY) {
 		mail_refuse(ss, rcpt_refusal[v].stat, rcpt_refusal[v].reply);
 		return;
@@ -242,6 +252,11 @@ static void cmd_noop(struct smtp_session *ss, struct span arg)
 {
 	(void)arg;
 	smtp_reply(ss, "250 2.0.0 Ok\r\n");
+}
+
+static void cmd_auth(struct smtp_session *ss, struct span arg)
+{
+	smtp_auth_command(ss, arg);
 }
 
 static void cmd_starttls(struct smtp_session *ss, struct span arg)
@@ -298,6 +313,7 @@ static const struct smtp_cmd {
 	{"BDAT", ANY, SMTP_LINE_MAX_ANY, 0, smtp_chunk_command}, /* its octets have to be read in any state */
 	{"EHLO", ANY, 0, LAST, cmd_ehlo},
 	{"HELO", ANY, 0, LAST, cmd_helo},
+	{"AUTH", SMTP_IN(SMTP_READY), SMTP_LINE_MAX_ANY, LAST, cmd_auth},
 	{"STARTTLS", SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_RCPT), 0, NO_ARG, cmd_starttls},
 	{"RSET", ANY, 0, NO_ARG, cmd_rset},
 	{"NOOP", ANY, 0, 0, cmd_noop},

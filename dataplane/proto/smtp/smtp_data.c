@@ -64,7 +64,9 @@ static void put_received(struct text *t, struct smtp_session *ss)
 	put_str(t, "by ");
 	put(t, span_head(span_str(s->env->conf->hostname), 255));
 	/* RFC 3848 */
-	put_str(t, !ss->esmtp ? " with SMTP id " : tls_len > 0 ? " with ESMTPS id " : " with ESMTP id ");
+	put_str(t, !ss->esmtp ? " with SMTP id " : tls_len > 0 ? " with ESMTPS" : " with ESMTP");
+	if (ss->esmtp)
+		put_str(t, ss->user ? "A id " : " id ");
 	put_hex(t, ss->txn->blob);
 	if (ss->txn->n_rcpt == 1) {
 		put_str(t, "\r\n\tfor <");

@@ -8,6 +8,7 @@
 #define VEREDUS_SMTP_INT_H
 
 #include <assert.h>
+#include "mail_addr.h"
 #include "mail_data.h"
 #include "proto.h"
 
@@ -15,6 +16,8 @@ enum smtp_state {
 	SMTP_GREETING, /* 220 has not left yet: the client may not speak */
 	SMTP_START,    /* waits for HELO or EHLO */
 	SMTP_READY,
+	SMTP_AUTH,     /* reads the answer to an AUTH challenge */
+	SMTP_CHECK,    /* a password is being checked; nothing is read */
 	SMTP_MAIL,     /* a sender, no recipient */
 	SMTP_RCPT,     /* at least one recipient */
 	SMTP_DATA,     /* reads the message */
@@ -87,8 +90,11 @@ struct smtp_session {
 	struct session s; /* first */
 	struct smtp_txn *txn;
 	char *helo;       /* NULL: none yet; malloc'ed */
+	char *user;       /* logged in as; malloc'ed account name */
+	struct span login_user; /* AUTH LOGIN: between the two answers; in the arena */
 	uint8_t state;    /* enum smtp_state */
 	bool esmtp;
+	uint8_t auth_step, n_denied;
 	bool skip_line;   /* the rest of a line that was too long */
 	uint8_t parts;    /* STORE_BODY operations under way */
 	uint16_t errors;
@@ -137,6 +143,20 @@ void smtp_tls_command(struct smtp_session *ss);
 /* "(using VERSION with cipher NAME)" for Received, or nothing in clear; returns its length, under SMTP_TLS_TEXT. */
 #define SMTP_TLS_TEXT 128
 size_t smtp_tls_text(struct smtp_session *ss, char out[SMTP_TLS_TEXT]);
+
+/* ---- smtp_auth.c ---- */
+/* Users log in on this listener (submission). */
+bool smtp_auth_needed(const struct smtp_session *ss);
+bool smtp_auth_offered(const struct smtp_session *ss);
+void smtp_auth_command(struct smtp_session *ss, struct span arg);
+/* Reads on in SMTP_AUTH. */
+bool smtp_auth_read(struct smtp_session *ss);
+void smtp_auth_result(struct smtp_session *ss, const struct auth_op *op);
+/* The second after a wrong password is over. */
+void smtp_auth_denied(struct smtp_session *ss);
+void smtp_auth_forget(struct smtp_session *ss);
+/* May it be sent by whoever is logged in? The null sender may. */
+bool smtp_auth_owns(const struct smtp_session *ss, const struct mail_addr *from);
 
 /* ---- smtp_data.c ---- */
 /* The message begins: its id and our headers. False: no memory. */

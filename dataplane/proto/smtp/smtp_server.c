@@ -1,7 +1,7 @@
 /*
  * smtp_server.c: the life of an SMTP session: greeting, the loop over what came, replies, timeouts, end.
  *
- * Invariants: 1. smtp_enter is the only place that changes the state; 2. in COMMIT nothing is read, so
+ * Invariants: 1. smtp_enter is the only place that changes the state; 2. in COMMIT and CHECK nothing is read, so
  * replies keep the order of the commands; 3. after CLOSING nothing is read or said;
  * 4. every 5xx is an error of the client, and past errors_max the session ends (421).
  * Allocations a message: the arena's block and the array of the body's slices, by malloc; one packet for
@@ -20,7 +20,9 @@ static_assert(sizeof(struct smtp_session) <= 512, "an idle session is to stay sm
 static const uint16_t next_states[SMTP_STATE_N] = {
 	[SMTP_GREETING] = SMTP_IN(SMTP_START) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_START] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_CLOSING),
-	[SMTP_READY] = SMTP_IN(SMTP_START) | SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_CLOSING),
+	[SMTP_READY] = SMTP_IN(SMTP_START) | SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_AUTH) | SMTP_IN(SMTP_MAIL) | SMTP_IN(SMTP_CLOSING),
+	[SMTP_AUTH] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_CHECK) | SMTP_IN(SMTP_CLOSING),
+	[SMTP_CHECK] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_MAIL] = SMTP_IN(SMTP_START) | SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_RCPT) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_RCPT] = SMTP_IN(SMTP_START) | SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_DATA) | SMTP_IN(SMTP_CHUNK) | SMTP_IN(SMTP_CLOSING),
 	[SMTP_DATA] = SMTP_IN(SMTP_READY) | SMTP_IN(SMTP_COMMIT) | SMTP_IN(SMTP_CLOSING),
@@ -165,19 +167,25 @@ static bool command_read(struct smtp_session *ss)
 	return false;
 }
 
+static bool reads(const struct smtp_session *ss)
+{
+	return ss->state < SMTP_COMMIT && ss->state != SMTP_CHECK;
+}
+
 static void smtp_input(struct session *s)
 {
 	struct smtp_session *ss = smtp_of(s);
 	bool more = true;
 	if (ss->state == SMTP_GREETING && !greeting_left(ss))
 		return;
-	while (more && ss->state < SMTP_COMMIT && !s->st.failed && stream_pending(&s->st) < STREAM_TX_HIGH &&
+	while (more && reads(ss) && !s->st.failed && stream_pending(&s->st) < STREAM_TX_HIGH &&
 	       stream_readable(&s->st) > 0)
 		more = ss->state == SMTP_DATA  ? smtp_data_read(ss) :
 		       ss->state == SMTP_CHUNK ? smtp_chunk_read(ss) :
+		       ss->state == SMTP_AUTH  ? smtp_auth_read(ss) :
 						 command_read(ss);
 	/* What is cut in the middle stays undone (RFC 5321 4.1.1.10). */
-	if (s->st.rx_eof && ss->state < SMTP_COMMIT && (!more || stream_readable(&s->st) == 0) && ss->parts == 0) {
+	if (s->st.rx_eof && reads(ss) && (!more || stream_readable(&s->st) == 0) && ss->parts == 0) {
 		smtp_enter(ss, SMTP_CLOSING);
 		smtp_txn_end(ss);
 		s->deadline_us = 0;
@@ -193,8 +201,9 @@ static void smtp_store_done(struct session *s, struct store_op *op)
 
 static void smtp_auth_done(struct session *s, struct auth_op *op)
 {
-	(void)s;
+	smtp_auth_result(smtp_of(s), op);
 	auth_op_free(&op);
+	smtp_input(s);
 }
 
 static void smtp_timeout(struct session *s)
@@ -202,6 +211,11 @@ static void smtp_timeout(struct session *s)
 	struct smtp_session *ss = smtp_of(s);
 	if (ss->state == SMTP_COMMIT || ss->state == SMTP_CLOSING)
 		return;
+	if (ss->state == SMTP_CHECK) {
+		smtp_auth_denied(ss);
+		smtp_input(s);
+		return;
+	}
 	if ((ss->state == SMTP_DATA || ss->state == SMTP_CHUNK) && ss->parts > 0) { /* it is the store that is slow */
 		smtp_deadline(ss);
 		return;
@@ -225,6 +239,7 @@ static void smtp_close(struct session *s)
 	smtp_txn_end(ss);
 	free(ss->helo);
 	ss->helo = NULL;
+	smtp_auth_forget(ss);
 }
 
 const struct proto smtp_proto = {

@@ -24,6 +24,7 @@ void smtp_tls_command(struct smtp_session *ss)
 	free(ss->helo);
 	ss->helo = NULL;
 	ss->esmtp = false;
+	smtp_auth_forget(ss);
 	smtp_enter(ss, SMTP_START);
 	session_start_tls(s, "smtp");
 }
