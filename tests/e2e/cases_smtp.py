@@ -7,7 +7,7 @@ import time
 
 import odd
 from harness import (HOST6, PASSWORD, RELAY4, RELAY6, STRANGER4, Smtp, case, check, check_arrived, check_equal, message,
-                     slow, stuff, until)
+                     run, slow, stuff, until)
 
 
 def swaks(t, server, to, data):

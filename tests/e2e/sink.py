@@ -142,11 +142,13 @@ class Sink:
                     data = take(b"\r\n.\r\n") + b"\r\n"
                     data = data.replace(b"\r\n.", b"\r\n")[2:]
                     r = self._reply(".", "250 2.0.0 kept")
-                    if r.startswith("2"):
-                        with self.changed:
-                            self.messages.append(Message(helo, mail, rcpts, data, peer))
-                            self.changed.notify_all()
-                    say(r)
+                    try:
+                        say(r)  # before anyone hears of the message, and may close us
+                    finally:
+                        if r.startswith("2"):
+                            with self.changed:
+                                self.messages.append(Message(helo, mail, rcpts, data, peer))
+                                self.changed.notify_all()
                     mail, rcpts = None, []
             elif verb == "RSET":
                 mail, rcpts = None, []
