@@ -17,6 +17,8 @@ esac
 need_root
 cd "$top" || exit 1
 
+export LSAN_OPTIONS=suppressions=$top/tests/lsan.supp:print_suppressions=0
+
 passed=0 failed=0
 work=$(mktemp -d /tmp/veredus-tests-XXXXXX)
 trap 'rm -rf "$work"' EXIT

@@ -44,7 +44,6 @@ finish() { # counters that must have been counted; none may be left open, nothin
 	for counter in "$@"; do
 		grep -q "^$counter " "$log" || die "$counter was not counted"
 	done
-	"$here/../netns.sh" down $name
 }
 peer() { ip netns exec $name-host "$@"; }
 fail() { kill $pid; wait $pid || true; cat "$log"; die "$*"; }
@@ -69,6 +68,7 @@ for mtu in 576 1280; do
 	talk "MTU $mtu" 1000000 10
 done
 finish tcp_accepted tcp_connected
+"$here/../netns.sh" down $name
 
 # Frames are lost, doubled and reordered on the wire, not by a filter of the kernel: of its own packets that it
 # filters away, the kernel learns at once, and it forgets a connection whose second SYN-ACK it cannot send.
@@ -80,8 +80,8 @@ export FAMILIES=46
 talk "rough wire" 1000000 20
 setting tcp_sack 0
 talk "rough wire, no SACK" 500000 10
+finish tcp_accepted tcp_connected tcp_retransmit tcp_ooo tcp_dup # what was lost last still needs the wire
 kill $wire
 wait $wire
 wire=
 cat "$wire_log"
-finish tcp_accepted tcp_connected tcp_retransmit tcp_ooo tcp_dup
