@@ -91,7 +91,7 @@ Test(conf, wrong_files)
 		{3, "port wan { device = \"net_null0\" }", ":4: port wan: no address"},
 		{3, "port wan { device = \"net_null0\" address = { \"198.18.0.2/24\" } mtu = 9 }", ":4: port wan: mtu"},
 		{4, "listen { protocol = smtp port = 143 }", ": listen: port 143 is taken"},
-		{4, "listen { protocol = gopher port = 70 }", ":5: protocol = \"gopher\": expected smtp|pop3|imap|http"},
+		{4, "listen { protocol = gopher port = 70 }", ":5: protocol = \"gopher\": expected smtp|submission|pop3|imap|http"},
 		{4, "listen { protocol = smtp port = 65536 }", ":5: port = \"65536\": must be from 1 to 65535"},
 		{4, "listen { protocol = smtp port = 25 tls = starttls }", ": listen: tls = starttls needs a tls section"},
 		{4, "listen { protocol = http port = 80 tls = starttls }", ": listen: http has no starttls"},
