@@ -291,7 +291,7 @@ Test(queue, operators)
 		struct choice c;
 		unsigned n;
 	} row[] = {
-		{{NULL}, 5},
+		{{0}, 5},
 		{{.rcpt = "r1@s3.example"}, 1},
 		{{.rcpt = "r1@s9.example"}, 0},
 		{{.from = "a@example.net"}, 5},
